@@ -1,0 +1,60 @@
+# `make` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types contracts check requirements fuzz postman clean
+
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
+	command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo $(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/.run ## install what is missing, migrate, and serve everything in one process
+	@exec $(BIN)/python standalone.py
+
+test: $(VENV)/.dev ## run the tests; those that need a Redis or a PostgreSQL start their own
+	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev ## import-linter: which package may import which
+	$(BIN)/lint-imports
+
+check: lint types contracts test ## what CI runs
+
+fuzz: $(VENV)/.dev ## ten thousand random requests built from the schema
+	PARLEY_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest tests/api/test_schema_fuzz.py --timeout=3600 $(ARGS)
+
+postman: $(VENV)/.dev ## run the Postman collection against a server of its own (needs npx)
+	$(BIN)/python -m tests.postman
+
+requirements: $(VENV)/.dev ## compile the pins from the intents in pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make requirements" pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make requirements" pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+clean: ## remove what make made; data/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Parley needs Python 3.11, 3.12 or 3.13. Debian/Ubuntu: apt install python3 python3-venv. macOS: brew install python@3.13"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing. Debian/Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.txt | $(VENV)/bin/python
+	@echo "Installing requirements (once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
+	@echo "Installing development requirements (once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.run
