@@ -1,0 +1,1 @@
+"""What both processes stand on; imports neither."""

@@ -1,0 +1,197 @@
+"""Settings: read once from the environment and `.env`, checked, and handed to whoever needs them."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_SECRETS = ("change-me", "changeme", "parley:parley@", "postgres:postgres@", "minioadmin")
+DEFAULT_JWT_SECRET = "change-me-in-production-change-me-in-production"  # noqa: S105 - refused in PRODUCTION
+
+DRIVERS = {"postgresql": "asyncpg", "sqlite": "aiosqlite"}
+SCHEMES = {"redis_url": ("redis://", "rediss://", "unix://"), "blob_url": ("file:///", "s3://", "memory://")}
+
+Role = Literal["chat", "stt", "tts"]
+
+
+class ModelRef(NamedTuple):
+    """A model and who serves it, written `provider/model`; the model's own name may hold slashes."""
+
+    provider: str
+    model: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Split at the first slash; raises ValueError when a side is missing."""
+        provider, _, model = text.strip().partition("/")
+        if not provider or not model:
+            msg = f"{text!r} is not of the form provider/model"
+            raise ValueError(msg)
+        return cls(provider.lower(), model)
+
+
+OFFLINE = ModelRef("offline", "offline")
+OPENAI_DEFAULTS: dict[Role, ModelRef] = {
+    "chat": ModelRef("openai", "gpt-6-luna"),
+    "stt": ModelRef("openai", "gpt-transcribe"),
+    "tts": ModelRef("openai", "gpt-4o-mini-tts"),
+}
+
+
+class ProviderSettings(BaseModel):
+    """A model server: where it is and with what key."""
+
+    base_url: str
+    api_key: SecretStr | None = None
+
+
+class Settings(BaseSettings):
+    """Each field is one environment variable of the same name in capitals; `.env.example` explains them."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_nested_delimiter="__", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    env: Literal["DEV", "TEST", "PRODUCTION"] = "DEV"
+    app_version: str = "0.1.0"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65_535)
+    data_dir: Path = Path("data")
+
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    blob_url: SecretStr | None = None
+
+    auth: Literal["on", "off"] = "off"
+    jwt_secret: SecretStr = SecretStr(DEFAULT_JWT_SECRET)
+
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    providers: dict[str, ProviderSettings] = {}
+    ai_chat: str | None = None
+    ai_stt: str | None = None
+    ai_tts: str | None = None
+    connect_timeout_s: float = Field(5.0, gt=0)
+    first_byte_timeout_s: float = Field(60.0, gt=0)
+    idle_timeout_s: float = Field(30.0, gt=0)
+
+    max_upload_mb: float = Field(25.0, gt=0)
+    max_audio_s: float = Field(600.0, gt=0)
+    max_chat_history_context: int = Field(20, ge=1)
+
+    worker_concurrency: int = Field(20, ge=1)
+    max_attempts: int = Field(4, ge=1)
+    lease_s: float = Field(15.0, gt=0)
+    reconcile_s: float = Field(1.0, gt=0)
+    job_deadline: float = Field(3_600.0, gt=0)
+    shutdown_grace: float = Field(20.0, ge=0)
+    tts_concurrency: int = Field(6, ge=1)
+
+    @field_validator("database_url")
+    @classmethod
+    def _knows_the_database(cls, url: SecretStr | None) -> SecretStr | None:
+        """Take the URLs that hosts hand out, too: their drivers are ours to choose."""
+        if url is None:
+            return None
+        scheme, separator, rest = url.get_secret_value().partition("://")
+        driver = {"postgres": "postgresql", "postgresql": "postgresql", "sqlite": "sqlite"}.get(scheme.split("+")[0])
+        if not (driver and separator and rest):
+            raise ValueError("must be sqlite+aiosqlite:///… or postgresql+asyncpg://…")
+        return SecretStr(f"{driver}+{DRIVERS[driver]}://{rest}")
+
+    @field_validator("redis_url", "blob_url")
+    @classmethod
+    def _knows_the_store(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        schemes = SCHEMES[str(info.field_name)]
+        if url and not url.get_secret_value().startswith(schemes):
+            raise ValueError(f"must start with {' or '.join(schemes)}")
+        return url
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """The limit of one voice note, in bytes."""
+        return int(self.max_upload_mb * 1_000_000)
+
+    @property
+    def embedded_database_url(self) -> str:
+        """Where SQL lives: `DATABASE_URL`, or a SQLite file under `DATA_DIR`."""
+        if self.database_url:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'parley.db'}"
+
+    @property
+    def embedded_blob_url(self) -> str:
+        """Where bytes live: `BLOB_URL`, or a folder under `DATA_DIR`."""
+        return self.blob_url.get_secret_value() if self.blob_url else (self.data_dir.resolve() / "blobs").as_uri()
+
+    def model_ref(self, role: Role) -> ModelRef:
+        """The model that plays `role`: the one named, else OpenAI's when it is configured, else the offline engine."""
+        named: str | None = getattr(self, f"ai_{role}")
+        if named:
+            return ModelRef.parse(named)
+        return OPENAI_DEFAULTS[role] if self.openai_api_key or self.openai_base_url else OFFLINE
+
+    @property
+    def known_providers(self) -> frozenset[str]:
+        """The names that may stand before the slash of `provider/model`."""
+        openai = {"openai"} if self.openai_api_key or self.openai_base_url else set()
+        return frozenset({"offline", *openai, *self.providers})
+
+    @model_validator(mode="after")
+    def _models_are_known(self) -> Self:
+        self.providers = {name.lower(): provider for name, provider in self.providers.items()}
+        if {"openai", "offline"} & set(self.providers):
+            msg = "PROVIDERS__OPENAI and PROVIDERS__OFFLINE are taken: set OPENAI_API_KEY and OPENAI_BASE_URL"
+            raise ValueError(msg)
+        for role in ("chat", "stt", "tts"):
+            try:
+                provider = self.model_ref(role).provider
+            except ValueError as error:
+                msg = f"AI_{role.upper()}: {error}"
+                raise ValueError(msg) from None
+            if provider not in self.known_providers:
+                missing = "OPENAI_API_KEY" if provider == "openai" else f"PROVIDERS__{provider.upper()}__BASE_URL"
+                msg = f"AI_{role.upper()} names {provider!r}: set {missing}"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _production_is_safe(self) -> Self:
+        if self.env != "PRODUCTION":
+            return self
+        wrong = []
+        if self.auth != "on":
+            wrong.append("AUTH must be on")
+        secret = self.jwt_secret.get_secret_value()
+        if secret == DEFAULT_JWT_SECRET or len(secret) < 32:  # noqa: PLR2004 - HS256 wants 256 bits
+            wrong.append("JWT_SECRET must be a secret of your own, at least 32 characters long")
+        for name in ("jwt_secret", "openai_api_key", "database_url", "redis_url", "blob_url"):
+            value: SecretStr | None = getattr(self, name)
+            if value and any(default in value.get_secret_value().lower() for default in DEFAULT_SECRETS):
+                wrong.append(f"{name.upper()} holds a default password")
+        if not (self.openai_api_key or self.openai_base_url or (self.ai_chat and self.ai_stt and self.ai_tts)):
+            wrong.append("models would be the offline engine: set OPENAI_API_KEY, or AI_CHAT, AI_STT and AI_TTS")
+        if wrong:
+            msg = "not safe for PRODUCTION: " + "; ".join(wrong)
+            raise ValueError(msg)
+        return self
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The process's settings. Exits with one clear line per mistake instead of a traceback."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}" for e in error.errors()]
+        raise SystemExit("Parley can't start with these settings:\n" + "\n".join(lines)) from None

@@ -1,0 +1,176 @@
+"""SQL: the engines, the database's clock, and the one committer. Nothing happens at import."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from asyncpg import PostgresError
+from sqlalchemy import DateTime, Dialect, Float, event, literal
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.errors import Unavailable
+
+RETRY_S = 2.0
+POOL_S = 3.0  # how long a request waits for a connection, and then
+BUSY_S = 1.9  # for a lock or an answer, before it is told to come back
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, aware on both databases."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """SQLite has no zones: what is stored there is UTC."""
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give the zone back."""
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
+    """The database's own clock in UTC, to the fraction of a second, plus `plus` seconds.
+
+    No host's clock decides anything; PostgreSQL's `now()` would be the transaction's start, SQLite's
+    CURRENT_TIMESTAMP has whole seconds.
+    """
+
+    type = UtcDateTime()
+    inherit_cache = True
+    name = "db_now"
+
+    def __init__(self, plus: float = 0.0) -> None:
+        super().__init__(literal(plus, Float()))
+
+
+@compiles(db_now, "sqlite")
+def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {compiler.process(element.clauses, **kw)} || ' seconds')"
+
+
+@compiles(db_now, "postgresql")
+def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+
+
+class Dispatch(NamedTuple):
+    """After the commit: put the job on the queue."""
+
+    job_id: UUID
+    dispatch_no: int
+
+
+class JobChanged(NamedTuple):
+    """After the commit: tell whoever waits for the job to look again."""
+
+    job_id: UUID
+
+
+Effect = Dispatch | JobChanged
+Effects = Callable[[list[Effect]], Awaitable[None]]
+
+
+def after_commit(db: AsyncSession, effect: Effect) -> None:
+    """Leave what must follow the commit of `db`; nothing of it happens when the transaction fails."""
+    db.info.setdefault("after_commit", []).append(effect)
+
+
+class Database:
+    """The two ways into SQL: `read()` never takes the write lock, `write()` is the only committer.
+
+    `url` is any `sqlite+aiosqlite:` or `postgresql+asyncpg:` URL. `effects` runs the after-commit list; it must
+    not raise, because what it does is only a wake: SQL is the truth.
+    """
+
+    def __init__(self, url: str, effects: Effects | None = None) -> None:
+        self._effects = effects
+        if make_url(url).get_backend_name() == "sqlite":
+            self._reads = _sqlite_engine(url, write=False)
+            self._writes = _sqlite_engine(url, write=True)
+        else:
+            self._reads = self._writes = create_async_engine(
+                url, hide_parameters=True, pool_size=20, max_overflow=0, pool_timeout=POOL_S, pool_pre_ping=False,
+                connect_args={"timeout": BUSY_S, "server_settings": {"application_name": "parley"}},
+            )  # fmt: skip
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session for queries; raises Unavailable when the database is away or too busy."""
+        with _translated():
+            async with AsyncSession(self._reads, expire_on_commit=False) as db:
+                yield db
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A transaction: commits when the block ends well, then runs the after-commit list; else rolls back.
+
+        Raises Unavailable when the database is away or too busy.
+        """
+        with _translated():
+            async with AsyncSession(self._writes, expire_on_commit=False) as db:
+                yield db
+                await db.commit()
+        effects = db.info.pop("after_commit", None)
+        if effects and self._effects:
+            await asyncio.shield(self._effects(effects))  # what is committed is told, also when the caller is cancelled
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for engine in {self._reads, self._writes}:
+            await engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (InterfaceError, InternalError, OperationalError, PoolTimeout, PostgresError, OSError) as error:
+        raise Unavailable(_AWAY, retry_after=RETRY_S) from error
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if type(error) not in {DBAPIError, DatabaseError} or state.startswith("22"):
+            raise  # a mistake of ours, data that can't be stored, or a constraint that has its own meaning
+        raise Unavailable(_AWAY, retry_after=RETRY_S) from error
+
+
+_AWAY = "The database is away or too busy. Try again."
+
+
+def _sqlite_engine(url: str, *, write: bool) -> AsyncEngine:
+    # one connection that writes: whoever is next waits here, in order, and not in SQLite, which has no order
+    pool = {"pool_size": 1, "max_overflow": 0} if write else {"pool_size": 5, "max_overflow": 5}
+    engine = create_async_engine(
+        url, hide_parameters=True, connect_args={"timeout": BUSY_S}, pool_timeout=POOL_S, **pool
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")  # an accepted message survives a power cut
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA query_only={'OFF' if write else 'ON'}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine

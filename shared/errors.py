@@ -1,0 +1,133 @@
+"""Everything Parley refuses or fails at, as typed errors; `api/errors.py` maps each kind to its HTTP status."""
+
+from typing import Any
+
+
+class AppError(Exception):
+    """A refusal or failure that a client may see.
+
+    `code` is the stable machine word, `detail` one sentence for a person, `errors` names bad fields as
+    `{"field": "…", "message": "…"}`, `retry_after` is in seconds.
+    """
+
+    code = "error"
+    title = "Error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        errors: list[dict[str, Any]] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or type(self).code
+        self.errors = errors
+        self.retry_after = retry_after
+        self.headers: dict[str, str] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross from the audio processes with their fields."""
+        return _rebuild, (type(self), self.detail, self.code, self.errors, self.retry_after)
+
+
+def _rebuild(
+    kind: type[AppError], detail: str, code: str, errors: list[dict[str, Any]] | None, retry_after: float | None
+) -> AppError:
+    return kind(detail, code=code, errors=errors, retry_after=retry_after)
+
+
+class Malformed(AppError):
+    """The request can't be read at all."""
+
+    code = "malformed"
+    title = "Malformed request"
+
+
+class Unauthorized(AppError):
+    """Nobody, or nobody we know, is asking."""
+
+    code = "unauthorized"
+    title = "Not signed in"
+
+
+class Forbidden(AppError):
+    """The asker is known and may not."""
+
+    code = "forbidden"
+    title = "Forbidden"
+
+
+class NotFound(AppError):
+    """It is not there, or it is another's: the two are not told apart."""
+
+    code = "not_found"
+    title = "Not found"
+
+
+class Conflict(AppError):
+    """The thing is not in a state that allows this."""
+
+    code = "conflict"
+    title = "Conflict"
+
+
+class TooLarge(AppError):
+    """The body is over its limit."""
+
+    code = "too_large"
+    title = "Too large"
+
+
+class Unsupported(AppError):
+    """The body is of a kind that can't be used: not audio, or a codec that can't be decoded."""
+
+    code = "unsupported_media"
+    title = "Unsupported media"
+
+
+class Invalid(AppError):
+    """The body is of the right kind and wrong: a bad field, broken or empty audio, too long."""
+
+    code = "invalid"
+    title = "Invalid request"
+
+
+class RangeNotSatisfiable(AppError):
+    """The bytes asked for lie outside the file."""
+
+    code = "range_not_satisfiable"
+    title = "Range not satisfiable"
+
+    def __init__(self, detail: str, *, size: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Content-Range": f"bytes */{size}"}
+
+
+class Unavailable(AppError):
+    """A store that Parley needs is away or too busy."""
+
+    code = "unavailable"
+    title = "Unavailable"
+
+
+class Upstream(AppError):
+    """A model provider failed. `transient` says whether the same call may succeed later."""
+
+    code = "upstream"
+    title = "The model failed"
+
+    def __init__(
+        self, detail: str, *, code: str | None = None, transient: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail, code=code, retry_after=retry_after)
+        self.transient = transient
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_upstream, (self.detail, self.code, self.transient, self.retry_after)
+
+
+def _rebuild_upstream(detail: str, code: str, transient: bool, retry_after: float | None) -> Upstream:  # noqa: FBT001
+    return Upstream(detail, code=code, transient=transient, retry_after=retry_after)

@@ -1,0 +1,102 @@
+"""Which language a text is in: a rule on its script first, a small model for what scripts do not tell."""
+
+import threading
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+SURE_ENOUGH = 0.5
+
+_NO_IDEA = 0.1
+_JUDGED_CHARS = 2_000
+
+# The model also knows that Arabic letters may be Persian or Urdu, and Cyrillic ones Ukrainian.
+_MODEL_LANGUAGES = ("en", "fr", "de", "es", "it", "pt", "nl", "tr", "id", "pl", "ru", "uk", "ar", "fa", "ur")
+_SCRIPT_LANGUAGES = {
+    "HANGUL": "ko",
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+    "CJK": "zh",
+    "DEVANAGARI": "hi",
+    "BENGALI": "bn",
+    "HEBREW": "he",
+    "GREEK": "el",
+    "THAI": "th",
+}
+_NOT_ARABIC = frozenset("پچژگکیےںٹڈڑہھ")
+
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A language (ISO 639-1) and how sure we are of it, 0 to 1."""
+
+    code: str
+    confidence: float
+
+
+def detect(text: str) -> Detection | None:
+    """Return the language most letters of `text` are in, None when nothing in it tells.
+
+    The first text that needs the model loads it, about half a second: off the event loop, or after `warm`.
+    """
+    letters = [char for char in text[:_JUDGED_CHARS] if char.isalpha()]
+    if not letters:
+        return None
+    scripts = Counter(_script(char) for char in letters)
+    if "ja" in {_SCRIPT_LANGUAGES.get(script) for script in scripts}:
+        scripts["HIRAGANA"] += scripts.pop("CJK", 0)
+    script, count = max(scripts.items(), key=lambda item: (item[1], item[0] == "ARABIC"))
+    share = count / len(letters)
+    if script in _SCRIPT_LANGUAGES:
+        return Detection(_SCRIPT_LANGUAGES[script], share)
+    if script == "ARABIC" and _NOT_ARABIC.isdisjoint(letters):
+        return Detection("ar", share)
+    code, confidence = _model().classify(_only(script, text[:_JUDGED_CHARS]))
+    return Detection(str(code), float(confidence) * share) if confidence > _NO_IDEA else None
+
+
+def choose(text: str, fallback: str) -> str:
+    """Return the language of `text`, or `fallback` (the conversation's) where that is too unsure."""
+    found = detect(text)
+    return found.code if found and found.confidence >= SURE_ENOUGH else fallback
+
+
+def warm() -> None:
+    """Load the model now, so that no text has to wait for it."""
+    _model()
+
+
+def _model() -> LanguageIdentifier:
+    with _loading:
+        return _load()
+
+
+@lru_cache(maxsize=1)
+def _load() -> LanguageIdentifier:
+    every = LanguageIdentifier.from_model_file(MODEL_FILE)
+    every.set_languages(_MODEL_LANGUAGES)
+    # A second one without the other languages' weights holds 28 MB less.
+    return LanguageIdentifier(
+        every.nb_ptc,
+        every.nb_pc,
+        every.nb_classes,
+        every.tk_nextmove,
+        every.tk_output,
+        norm_probs=True,
+        tk_row=every.tk_row,
+    )
+
+
+@lru_cache(maxsize=4_096)
+def _script(char: str) -> str:
+    return unicodedata.name(char, "UNKNOWN").split()[0]
+
+
+def _only(script: str, text: str) -> str:
+    """Blank the letters of other scripts: in mixed text they would mislead the model."""
+    return "".join(" " if char.isalpha() and _script(char) != script else char for char in text)

@@ -1,0 +1,33 @@
+"""Every table, so that importing this package fills the metadata."""
+
+from shared.models.agent import Agent, AgentBase
+from shared.models.blob import Blob, BlobPurpose, BlobStatus
+from shared.models.job import TRANSITIONS, UNFINISHED, Job, JobStatus, Step, StepStatus
+from shared.models.message import Message, MessageKind, MessageRole
+from shared.models.session import Session, SessionBase
+from shared.models.usage import Usage
+from shared.models.user import LOCAL_USER_ID, User
+from shared.models.worker import Worker
+
+__all__ = [
+    "LOCAL_USER_ID",
+    "TRANSITIONS",
+    "UNFINISHED",
+    "Agent",
+    "AgentBase",
+    "Blob",
+    "BlobPurpose",
+    "BlobStatus",
+    "Job",
+    "JobStatus",
+    "Message",
+    "MessageKind",
+    "MessageRole",
+    "Session",
+    "SessionBase",
+    "Step",
+    "StepStatus",
+    "Usage",
+    "User",
+    "Worker",
+]

@@ -1,0 +1,119 @@
+"""A job: one piece of work and its state; and its steps."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, Index, text
+from sqlmodel import Field
+
+from shared.db import UtcDateTime, db_now
+from shared.models.message import MessageKind
+from shared.models.row import Row, stored
+
+
+class JobStatus(StrEnum):
+    """`cancelling` is shown for a running job that was asked to stop, and never stored."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
+    JobStatus.RUNNING: (JobStatus.QUEUED,),
+    JobStatus.QUEUED: (JobStatus.RUNNING, JobStatus.FAILED),
+    JobStatus.SUCCEEDED: (JobStatus.RUNNING,),
+    JobStatus.FAILED: (JobStatus.RUNNING,),
+    JobStatus.CANCELLED: (JobStatus.QUEUED, JobStatus.RUNNING),
+    JobStatus.EXPIRED: (JobStatus.QUEUED,),
+}
+"""The states from which each state may be reached."""
+
+_RUNNING = text("status = 'running'")
+_QUEUED = text("status = 'queued'")
+_UNFINISHED = text("status IN ('queued', 'running')")
+
+
+class Job(Row, table=True):
+    """A turn of a session, or stateless work when `session_id` is null.
+
+    `seq` is its user message's number, the reply's is one more. `attempt` counts claims, `attempts_left` what
+    crashes and transient errors may still use up. `dispatch_no` makes each queue entry's id new.
+    """
+
+    owner_id: UUID = Field(foreign_key="user.id", ondelete="CASCADE")
+    session_id: UUID | None = Field(default=None, foreign_key="session.id", ondelete="CASCADE")
+    seq: int | None = None
+    kind: MessageKind = Field(sa_type=stored(MessageKind))
+    reply_audio: bool = False
+    language_hint: str | None = Field(default=None, max_length=2)
+    status: JobStatus = Field(default=JobStatus.QUEUED, sa_type=stored(JobStatus))
+    stage: str | None = Field(default=None, max_length=20)
+    version: int = 1
+    attempt: int = 0
+    attempts_left: int
+    lost_leases: int = 0
+    cancel_requested: bool = False
+    dispatch_no: int = 1
+    dispatched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    run_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    lease_token: UUID | None = None
+    lease_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    deadline_at: datetime = Field(sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    error: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))
+
+    __table_args__ = (
+        Index(
+            "uq_job_running_session",
+            "session_id",
+            unique=True,
+            sqlite_where=_RUNNING,
+            postgresql_where=_RUNNING,
+        ),
+        Index("ix_job_session", "session_id", "seq"),
+        Index("ix_job_owner_page", "owner_id", "created_at", "id"),
+        Index("ix_job_queued", "dispatched_at", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
+        Index("ix_job_lease", "lease_expires_at", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+        Index("ix_job_unfinished", "session_id", "seq", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
+    )
+
+
+class StepStatus(StrEnum):
+    """How the last attempt at a step ended; a step that runs has no row yet."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Step(Row, table=True):
+    """One row per (job, name): `transcribe`, `reply`, `speak/1` … `speak/n`.
+
+    `input_hash` says what the output was made from; a sentence is spoken again when it differs.
+    """
+
+    job_id: UUID = Field(foreign_key="job.id", ondelete="CASCADE")
+    name: str = Field(max_length=30)
+    status: StepStatus = Field(sa_type=stored(StepStatus))
+    attempt: int
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime = Field(
+        default=None, nullable=False, sa_type=UtcDateTime, sa_column_kwargs={"default": db_now()}
+    )
+    duration_ms: int
+    provider: str | None = Field(default=None, max_length=50)
+    model: str | None = Field(default=None, max_length=200)
+    input_hash: str | None = Field(default=None, max_length=64)
+    error_code: str | None = Field(default=None, max_length=50)
+    blob_id: UUID | None = Field(default=None, foreign_key="blob.id", ondelete="SET NULL", index=True)
+
+    __table_args__ = (Index("uq_step_job_name", "job_id", "name", unique=True),)

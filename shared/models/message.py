@@ -1,0 +1,43 @@
+"""A message: one side's words in a session."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Index
+from sqlalchemy import Text as SqlText
+from sqlmodel import Field
+
+from shared.models.row import Row, stored
+
+
+class MessageRole(StrEnum):
+    """Who said it."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class MessageKind(StrEnum):
+    """How it was said; a job has the kind of its user's message."""
+
+    TEXT = "text"
+    VOICE = "voice"
+
+
+class Message(Row, table=True):
+    """`text` is null until a voice note is transcribed, empty when it held no speech."""
+
+    owner_id: UUID
+    session_id: UUID = Field(foreign_key="session.id", ondelete="CASCADE")
+    job_id: UUID = Field(foreign_key="job.id", ondelete="CASCADE")
+    seq: int
+    role: MessageRole = Field(sa_type=stored(MessageRole))
+    kind: MessageKind = Field(sa_type=stored(MessageKind))
+    text: str | None = Field(default=None, sa_type=SqlText)
+    language: str | None = Field(default=None, max_length=2)
+    blob_id: UUID | None = Field(default=None, foreign_key="blob.id", ondelete="SET NULL", index=True)
+
+    __table_args__ = (
+        Index("uq_message_session_seq", "session_id", "seq", unique=True),
+        Index("uq_message_job_role", "job_id", "role", unique=True),  # a message is never answered twice
+    )

@@ -1,0 +1,61 @@
+"""What every table has, and the kinds of text that its fields hold."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, StringConstraints
+from sqlalchemy import Enum
+from sqlmodel import Field, SQLModel
+from uuid_utils.compat import uuid7
+
+from shared.db import UtcDateTime, db_now
+
+
+class Row(SQLModel):
+    """A UUID7 and two moments by the database's clock."""
+
+    __mapper_args__ = {"eager_defaults": True}
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    created_at: datetime = Field(
+        default=None, nullable=False, sa_type=UtcDateTime, sa_column_kwargs={"default": db_now()}
+    )
+    updated_at: datetime = Field(
+        default=None, nullable=False, sa_type=UtcDateTime, sa_column_kwargs={"default": db_now(), "onupdate": db_now()}
+    )
+
+
+def stored(kind: type[StrEnum]) -> Enum:
+    """Keep an enum as its own words in a plain VARCHAR: a new member needs no migration."""
+    return Enum(kind, native_enum=False, length=20, values_callable=lambda members: [m.value for m in members])
+
+
+def _storable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        msg = "must not hold half of a surrogate pair"  # JSON can, UTF-8 can't
+        raise ValueError(msg) from None
+    if "\x00" in text:
+        msg = "must not hold the character U+0000"  # PostgreSQL can't store it
+        raise ValueError(msg)
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not any(char.isprintable() and not char.isspace() for char in text):
+        msg = "must not be blank"
+        raise ValueError(msg)
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+"""Any text that both databases can hold."""
+
+Spoken = Annotated[Text, AfterValidator(_not_blank)]
+"""Text that says something."""
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_storable)]
+"""A name without space around it."""

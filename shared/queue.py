@@ -1,0 +1,83 @@
+"""The queue: the only file that knows arq's client. An entry carries one job id, as JSON, and nothing else."""
+
+import json
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.constants import default_queue_name, job_key_prefix
+from arq.jobs import serialize_job
+from arq.utils import timestamp_ms
+from fakeredis import FakeServer
+from fakeredis.aioredis import FakeAsyncRedisConnection
+from redis.asyncio import BlockingConnectionPool, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from shared.db import Dispatch, Effect, JobChanged
+
+TASK = "run_job"
+WAKE_CHANNEL = "parley:wake"
+JOB_CHANNEL = "parley:job"
+QUEUE_S = 86_400  # an entry that nobody took for a day is dropped; the reconciler sends it again
+AWAY_S = 2.0  # how long a command waits before Redis counts as away
+EARLY_MS = 86_400_000  # no host's clock decides: one that is ahead would hide its jobs until then
+
+log = structlog.get_logger(__name__)
+
+
+def to_json(value: Any) -> bytes:
+    """Serialize a queue entry; never pickle."""
+    return json.dumps(value, default=repr).encode()
+
+
+def open_redis(url: str | None) -> ArqRedis:
+    """Connect lazily to `url`, or make the in-process queue of standalone when there is none."""
+    if url is None:
+        pool: ConnectionPool = ConnectionPool(connection_class=FakeAsyncRedisConnection, server=FakeServer())
+    else:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=50,
+            timeout=AWAY_S,
+            socket_connect_timeout=AWAY_S,
+            socket_timeout=AWAY_S,
+            retry=Retry(NoBackoff(), 1),
+        )
+    return ArqRedis(pool_or_conn=pool, job_serializer=to_json, job_deserializer=json.loads)
+
+
+class Queue:
+    """Runs the after-commit list against Redis: one pipeline, one round trip."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self.redis = redis
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.redis.aclose(close_connection_pool=True)
+
+    async def after_commit(self, effects: list[Effect]) -> None:
+        """Dispatch and tell. Redis away is logged, not raised: the rows are safe, the reconciler sends them."""
+        try:
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for effect in dict.fromkeys(effects):
+                    match effect:
+                        case Dispatch():
+                            dispatch(pipe, effect)
+                        case JobChanged(job_id):
+                            pipe.publish(JOB_CHANNEL, str(job_id))
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            log.warning("queue.unreachable", effects=len(effects), error=type(error).__name__)
+
+
+def dispatch(pipe: Any, job: Dispatch) -> None:
+    """Put one job on the queue and wake the workers; putting it again under the same number changes nothing."""
+    entry_id = f"{job.job_id}:{job.dispatch_no}"
+    now = timestamp_ms()
+    entry = serialize_job(TASK, (str(job.job_id),), {}, None, now, serializer=to_json)
+    pipe.psetex(job_key_prefix + entry_id, QUEUE_S * 1_000, entry)
+    pipe.zadd(default_queue_name, {entry_id: now - EARLY_MS}, nx=True)
+    pipe.publish(WAKE_CHANNEL, b"")

@@ -1,0 +1,72 @@
+"""The rules of blobs: a row before the bytes, and a tombstone after them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement
+from sqlmodel import col, delete, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
+
+from shared.db import db_now
+from shared.errors import Conflict
+from shared.models import Blob, BlobPurpose, BlobStatus
+
+PENDING_S = 3_600.0  # an upload or a reply that took longer than this was abandoned
+TOMBSTONE_S = 60.0  # longer than any write that was under way when its blob was deleted
+
+
+async def add(db: AsyncSession, *, owner_id: UUID, session_id: UUID | None, purpose: BlobPurpose) -> Blob:
+    """Announce bytes that are about to be written, under a key that nobody ever used."""
+    blob_id = uuid7()
+    key = f"{purpose}/{blob_id.hex[:10]}/{blob_id}"
+    blob = Blob(id=blob_id, owner_id=owner_id, session_id=session_id, purpose=purpose, key=key)
+    db.add(blob)
+    await db.flush()
+    return blob
+
+
+class Content(NamedTuple):
+    """What was written: MIME type and codec by our own look at it, seconds, bytes, SHA-256 in hex."""
+
+    mime: str
+    codec: str
+    duration_s: float
+    size: int
+    sha256: str
+
+
+async def ready(db: AsyncSession, *, blob_id: UUID, session_id: UUID, content: Content) -> None:
+    """Say that the bytes are whole, in the transaction that makes them visible; Conflict when they were given up."""
+    values = {"status": BlobStatus.READY, "session_id": session_id, **content._asdict()}
+    pending = (col(Blob.id) == blob_id, col(Blob.status) == BlobStatus.PENDING)
+    if not (await db.exec(update(Blob).where(*pending).values(**values))).rowcount:
+        raise Conflict("The bytes took too long to arrive, and were given up.", code="given_up")
+
+
+async def bury(db: AsyncSession, *which: ColumnElement[bool]) -> int:
+    """Turn blobs into tombstones; a reconciler sweeps their bytes. Their number."""
+    alive = col(Blob.status) != BlobStatus.DELETED
+    return (await db.exec(update(Blob).where(alive, *which).values(status=BlobStatus.DELETED))).rowcount
+
+
+async def bury_pending(db: AsyncSession, *which: ColumnElement[bool]) -> int:
+    """Turn blobs that nothing points at into tombstones; their number."""
+    return await bury(db, col(Blob.status) == BlobStatus.PENDING, *which)
+
+
+async def give_up(db: AsyncSession) -> int:
+    """Bury the uploads and replies that were never finished; their number."""
+    return await bury_pending(db, col(Blob.updated_at) < db_now(-PENDING_S))
+
+
+async def sweepable(db: AsyncSession, *, limit: int = 100) -> Sequence[tuple[UUID, str]]:
+    """Ids and keys of tombstones old enough for their bytes to be removed."""
+    old = (col(Blob.status) == BlobStatus.DELETED, col(Blob.updated_at) < db_now(-TOMBSTONE_S))
+    return (await db.exec(select(Blob.id, Blob.key).where(*old).limit(limit))).all()
+
+
+async def forget(db: AsyncSession, blob_ids: Sequence[UUID]) -> None:
+    """Drop the rows of blobs whose bytes are gone."""
+    await db.exec(delete(Blob).where(col(Blob.id).in_(blob_ids)))

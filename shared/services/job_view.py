@@ -1,0 +1,111 @@
+"""What a client sees of a job: one query, however many steps it has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.models import UNFINISHED, Blob, Job, JobStatus, Message, MessageRole, Step
+from shared.services.job import missing
+from shared.services.page import PageRequest, newest_first
+
+PLACES = {"transcribe": 0, "reply": 1, "speak": 2}
+ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED)
+
+
+# built once: making an alias costs more than running the query does
+_said, _reply, _ahead = aliased(Message), aliased(Message), aliased(Job)
+_position = (
+    select(func.count())
+    .where(
+        col(Job.status).in_(UNFINISHED),
+        _ahead.session_id == Job.session_id,
+        col(_ahead.seq) < col(Job.seq),
+        col(_ahead.status).in_(UNFINISHED),
+    )
+    .correlate(Job)
+    .scalar_subquery()
+)
+_VIEWS = (
+    select(Job, _said, _reply, Blob, _position, Step)  # type: ignore[call-overload]  # typed for four at most
+    .join(_said, (col(_said.job_id) == col(Job.id)) & (col(_said.role) == MessageRole.USER), isouter=True)
+    .join(_reply, (col(_reply.job_id) == col(Job.id)) & (col(_reply.role) == MessageRole.ASSISTANT), isouter=True)
+    .join(Blob, col(Blob.id) == col(_reply.blob_id), isouter=True)
+    .join(Step, col(Step.job_id) == col(Job.id), isouter=True)
+)
+
+
+@dataclass
+class JobView:
+    """A job with its messages, the sound of its reply, its steps, and the unfinished jobs ahead of it."""
+
+    job: Job
+    message: Message | None
+    reply: Message | None
+    audio: Blob | None
+    queue_position: int
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def status(self) -> JobStatus:
+        """The status as clients see it."""
+        cancelling = self.job.status == JobStatus.RUNNING and self.job.cancel_requested
+        return JobStatus.CANCELLING if cancelling else self.job.status
+
+    @property
+    def etag(self) -> str:
+        """Strong: changes with whatever the view shows."""
+        return f'"{self.job.version}-{self.queue_position}"'
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.job.status in ENDED
+
+
+async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> JobView:
+    """One job, or NotFound."""
+    views = await _views(db, col(Job.id) == job_id, col(Job.owner_id) == owner_id)
+    if not views:
+        raise missing()
+    return views[job_id]
+
+
+async def list_(
+    db: AsyncSession, *, owner_id: UUID, status: JobStatus | None, session_id: UUID | None, page: PageRequest
+) -> tuple[Sequence[JobView], str | None]:
+    """One page of the owner's jobs, newest first."""
+    statement = select(Job).where(Job.owner_id == owner_id)
+    if status is JobStatus.CANCELLING:
+        statement = statement.where(Job.status == JobStatus.RUNNING, col(Job.cancel_requested))
+    elif status is JobStatus.RUNNING:
+        statement = statement.where(Job.status == JobStatus.RUNNING, ~col(Job.cancel_requested))
+    elif status:
+        statement = statement.where(Job.status == status)
+    if session_id:
+        statement = statement.where(Job.session_id == session_id)
+    jobs, next_cursor = await newest_first(db, statement, Job, page)
+    views = await _views(db, col(Job.id).in_([job.id for job in jobs])) if jobs else {}
+    return [views[job.id] for job in jobs if job.id in views], next_cursor
+
+
+async def _views(db: AsyncSession, *where: ColumnElement[bool]) -> dict[UUID, JobView]:
+    statement = _VIEWS.where(*where)
+    views: dict[UUID, JobView] = {}
+    for job, message, answer, audio, queue_position, step in (await db.exec(statement)).all():
+        view = views.setdefault(job.id, JobView(job, message, answer, audio, queue_position))
+        if step:
+            view.steps.append(step)
+    for view in views.values():
+        view.steps.sort(key=_place)
+    return views
+
+
+def _place(step: Step) -> tuple[int, int]:
+    """Steps in the order of a turn, whenever they ran; sentences by number."""
+    name, _, number = step.name.partition("/")
+    return PLACES.get(name, len(PLACES)), int(number or 0)

@@ -1,0 +1,112 @@
+"""The rules of messages: what a submit writes, and what a conversation shows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlmodel import col, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import Select
+
+from shared.db import db_now
+from shared.errors import NotFound
+from shared.models import Blob, Job, Message, MessageKind, MessageRole, Session
+from shared.services import job as jobs
+from shared.services.page import PageRequest, decode_cursor, encode_cursor
+from shared.services.session import missing
+
+
+class MessageView(NamedTuple):
+    """A message and its sound, if it has one."""
+
+    message: Message
+    blob: Blob | None
+
+
+async def submit(
+    db: AsyncSession,
+    *,
+    owner_id: UUID,
+    session_id: UUID,
+    text: str | None = None,
+    blob_id: UUID | None = None,
+    language_hint: str | None = None,
+    reply_audio: bool,
+    budget: jobs.Budget,
+) -> Job:
+    """Add a user's message, by its text or by its blob, and the job that answers it.
+
+    Takes two numbers of the session, the message's and the reply's; raises NotFound for another's session.
+    """
+    take = (
+        update(Session)
+        .where(col(Session.id) == session_id, col(Session.owner_id) == owner_id)
+        .values(next_seq=Session.next_seq + 2, last_activity_at=db_now())
+        .returning(col(Session.next_seq))
+    )
+    after = (await db.exec(take)).scalar_one_or_none()
+    if after is None:
+        raise missing()
+    seq = after - 2
+    kind = MessageKind.VOICE if blob_id else MessageKind.TEXT
+    job = await jobs.add(
+        db,
+        owner_id=owner_id,
+        session_id=session_id,
+        seq=seq,
+        kind=kind,
+        reply_audio=reply_audio,
+        language_hint=language_hint,
+        budget=budget,
+    )
+    message = Message(
+        owner_id=owner_id,
+        session_id=session_id,
+        job_id=job.id,
+        seq=seq,
+        role=MessageRole.USER,
+        kind=kind,
+        text=text,
+        language=None,
+        blob_id=blob_id,
+    )
+    db.add(message)
+    await db.flush()
+    return job
+
+
+async def get(db: AsyncSession, *, owner_id: UUID, message_id: UUID) -> MessageView:
+    """One message, or NotFound."""
+    statement = _views().where(Message.id == message_id, Message.owner_id == owner_id)
+    row = (await db.exec(statement)).first()
+    if row is None:
+        detail = "There is no such message."
+        raise NotFound(detail)
+    return MessageView(*row)
+
+
+async def conversation(
+    db: AsyncSession, *, owner_id: UUID, session_id: UUID, page: PageRequest
+) -> tuple[Sequence[MessageView], str | None]:
+    """One page of a session's messages, oldest first, and the cursor of the next."""
+    owned = select(Session.id).where(Session.id == session_id, Session.owner_id == owner_id)
+    if (await db.exec(owned)).first() is None:
+        raise missing()
+    statement = _views().where(Message.session_id == session_id)
+    if page.cursor:
+        (seq,) = decode_cursor(page.cursor, _seq)
+        statement = statement.where(Message.seq > seq)
+    rows = (await db.exec(statement.order_by(col(Message.seq)).limit(page.limit + 1))).all()
+    views = [MessageView(*row) for row in rows[: page.limit]]
+    return views, encode_cursor(views[-1].message.seq) if len(rows) > page.limit else None
+
+
+def _seq(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**31:  # what both databases can hold
+        raise ValueError(text)
+    return number
+
+
+def _views() -> Select[Message, Blob]:
+    return select(Message, Blob).join(Blob, col(Blob.id) == col(Message.blob_id), isouter=True)

@@ -1,0 +1,95 @@
+"""The rules of sessions."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement
+from sqlmodel import col, select, update
+from sqlmodel import delete as sql_delete
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.db import JobChanged, after_commit, db_now
+from shared.errors import NotFound
+from shared.models import UNFINISHED, Agent, Blob, Job, Session
+from shared.services import blob as blobs
+from shared.services.page import PageRequest, newest_first
+
+
+async def create(db: AsyncSession, *, owner_id: UUID, fields: dict[str, Any]) -> Session:
+    """Open a session with an agent of the owner's; raises NotFound for any other agent."""
+    await _check_agent(db, owner_id=owner_id, agent_id=fields["agent_id"])
+    session = Session(owner_id=owner_id, **fields)
+    db.add(session)
+    await db.flush()
+    return session
+
+
+async def get(db: AsyncSession, *, owner_id: UUID, session_id: UUID, lock: bool = False) -> Session:
+    """The session, kept from everybody else until the commit with `lock`; or NotFound."""
+    statement = select(Session).where(Session.id == session_id, Session.owner_id == owner_id)
+    session = (await db.exec(statement.with_for_update() if lock else statement)).first()
+    if session is None:
+        raise missing()
+    return session
+
+
+def missing() -> NotFound:
+    """What every route says of a session that is not there, or is another's."""
+    return NotFound("There is no such session.")
+
+
+async def list_(
+    db: AsyncSession, *, owner_id: UUID, agent_id: UUID | None, page: PageRequest
+) -> tuple[Sequence[Session], str | None]:
+    """One page of the owner's sessions, of one agent if asked."""
+    statement = select(Session).where(Session.owner_id == owner_id)
+    if agent_id:
+        statement = statement.where(Session.agent_id == agent_id)
+    return await newest_first(db, statement, Session, page)
+
+
+async def change(db: AsyncSession, *, owner_id: UUID, session_id: UUID, fields: dict[str, Any]) -> Session:
+    """Set the given fields of a session; a new agent must be the owner's too."""
+    if fields.get("agent_id"):
+        await get(db, owner_id=owner_id, session_id=session_id)
+        await _check_agent(db, owner_id=owner_id, agent_id=fields["agent_id"])  # locks go agent, session, job
+    session = await get(db, owner_id=owner_id, session_id=session_id, lock=True)
+    session.sqlmodel_update(fields)
+    await db.flush()
+    return session
+
+
+async def lock(db: AsyncSession, session_id: UUID | None) -> bool:
+    """Take the session's row, before any of its jobs' rows: one order everywhere, so nobody deadlocks.
+
+    False when the session is gone; a job without a session has nothing to lock.
+    """
+    if session_id is None:
+        return True
+    statement = update(Session).where(col(Session.id) == session_id).values(last_activity_at=db_now())
+    return (await db.exec(statement)).rowcount == 1
+
+
+async def delete(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> None:
+    """Delete a session with its messages, jobs and blobs; what runs is fenced out."""
+    await get(db, owner_id=owner_id, session_id=session_id, lock=True)
+    await clear(db, col(Session.id) == session_id)
+
+
+async def clear(db: AsyncSession, which: ColumnElement[bool]) -> None:
+    """Delete some sessions and whatever they hold; their blobs become tombstones, their usage stays."""
+    ids = select(Session.id).where(which)
+    await db.exec(update(Session).where(which).values(last_activity_at=db_now()))  # locked before their jobs
+    unfinished = select(Job.id).where(col(Job.session_id).in_(ids), col(Job.status).in_(UNFINISHED))
+    for job_id in (await db.exec(unfinished)).all():
+        after_commit(db, JobChanged(job_id))
+    await blobs.bury(db, col(Blob.session_id).in_(ids))
+    await db.exec(sql_delete(Session).where(which))
+
+
+async def _check_agent(db: AsyncSession, *, owner_id: UUID, agent_id: UUID) -> None:
+    statement = select(Agent.id).where(Agent.id == agent_id, Agent.owner_id == owner_id)
+    if (await db.exec(statement.with_for_update(read=True, key_share=True))).first() is None:
+        detail = "There is no such agent."
+        raise NotFound(detail)

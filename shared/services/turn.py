@@ -1,0 +1,248 @@
+"""What a worker reads before a turn and writes after each of its steps, every write behind the fence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import exists, func
+from sqlmodel import col, delete, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.db import db_now
+from shared.models import (
+    Agent,
+    Blob,
+    BlobPurpose,
+    Job,
+    Message,
+    MessageKind,
+    MessageRole,
+    Session,
+    Step,
+    StepStatus,
+    Usage,
+)
+from shared.services import blob as blobs
+from shared.services import job as jobs
+from shared.services.job import Claim, LeaseLostError
+
+
+@dataclass
+class Turn:
+    """A claimed turn: the user's message and what is known of its answer. Steps keep it up to date.
+
+    `steps` are the finished ones by name, `sentence_keys` the blob keys of those that were spoken.
+    """
+
+    claim: Claim
+    job: Job
+    agent: Agent
+    session: Session
+    message: Message
+    voice_note: Blob | None
+    reply: Message | None
+    steps: dict[str, Step]
+    sentence_keys: dict[str, str]
+
+    @property
+    def language(self) -> str:
+        """The conversation's language until the turn's own is known."""
+        return self.session.language or self.agent.language or "en"
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a step used of a model: tokens, seconds of audio, characters."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    audio_s: float | None = None
+    characters: int | None = None
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """How a step went. `provider` is None when no model was asked; `input_hash` is the SHA-256 of its input."""
+
+    name: str
+    duration_ms: int
+    provider: str | None = None
+    model: str | None = None
+    input_hash: str | None = None
+    used: Used | None = None
+
+
+async def load(db: AsyncSession, claim: Claim) -> Turn:
+    """Read a claimed turn; raises LeaseLostError when it was deleted meanwhile."""
+    statement = (
+        select(Job, Session, Agent, Message)
+        .join(Session, col(Session.id) == col(Job.session_id))
+        .join(Agent, col(Agent.id) == col(Session.agent_id))
+        .join(Message, (col(Message.job_id) == col(Job.id)) & (col(Message.role) == MessageRole.USER))
+        .where(Job.id == claim.job_id)
+    )
+    row = (await db.exec(statement)).first()
+    if row is None:
+        raise LeaseLostError
+    job, session, agent, message = row
+    reply = select(Message).where(Message.job_id == job.id, Message.role == MessageRole.ASSISTANT)
+    finished = (
+        select(Step, Blob.key)
+        .join(Blob, col(Blob.id) == col(Step.blob_id), isouter=True)
+        .where(Step.job_id == job.id, Step.status == StepStatus.SUCCEEDED)
+    )
+    steps = (await db.exec(finished)).all()
+    return Turn(
+        claim=claim,
+        job=job,
+        agent=agent,
+        session=session,
+        message=message,
+        voice_note=await db.get(Blob, message.blob_id) if message.blob_id else None,
+        reply=(await db.exec(reply)).first(),
+        steps={step.name: step for step, _ in steps},
+        sentence_keys={step.name: key for step, key in steps if key},
+    )
+
+
+async def history(db: AsyncSession, turn: Turn, *, limit: int) -> Sequence[Message]:
+    """The last `limit` messages up to the user's own, oldest first, without those that say nothing."""
+    statement = (
+        select(Message)
+        .where(Message.session_id == turn.session.id, Message.seq <= turn.message.seq, col(Message.text) != "")
+        .order_by(col(Message.seq).desc())
+        .limit(limit)
+    )
+    return (await db.exec(statement)).all()[::-1]
+
+
+async def save_transcript(db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone) -> None:
+    """Save what a voice note said; an empty text is no speech."""
+    await jobs.fence(db, turn.claim, stage="reply")
+    await _save_heard(db, turn, text=text, language=language)
+    await _save_step(db, turn, done)
+
+
+async def save_reply(db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone) -> None:
+    """Save the reply, and end the job with it when it is not to be spoken."""
+    await jobs.fence(db, turn.claim, stage="speak")
+    if turn.message.kind == MessageKind.TEXT:
+        await _save_heard(db, turn, text=turn.message.text or "", language=language)
+    turn.reply = Message(
+        owner_id=turn.job.owner_id,
+        session_id=turn.session.id,
+        job_id=turn.job.id,
+        seq=turn.message.seq + 1,
+        role=MessageRole.ASSISTANT,
+        kind=MessageKind.VOICE if turn.job.reply_audio else MessageKind.TEXT,
+        text=text,
+        language=language,
+    )
+    db.add(turn.reply)
+    await _save_step(db, turn, done)
+    if not turn.job.reply_audio:
+        await jobs.succeed(db, turn.claim)
+
+
+async def announce_sound(db: AsyncSession, turn: Turn, *, purpose: BlobPurpose) -> Blob:
+    """Make the pending row of sound that is about to be written."""
+    await jobs.fence(db, turn.claim)
+    return await blobs.add(db, owner_id=turn.job.owner_id, session_id=turn.session.id, purpose=purpose)
+
+
+async def save_sentence(db: AsyncSession, turn: Turn, *, blob: Blob, content: blobs.Content, done: StepDone) -> None:
+    """Save one spoken sentence, so that no retry speaks it again."""
+    await jobs.fence(db, turn.claim)
+    await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
+    await _save_step(db, turn, done, blob_id=blob.id)
+
+
+async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blob, content: blobs.Content) -> None:
+    """Give the reply its whole sound and end the job; its sentences' own bytes are not needed any more."""
+    await jobs.fence(db, turn.claim)
+    await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
+    await db.exec(update(Message).where(col(Message.id) == reply.id).values(blob_id=blob.id))
+    spoken = select(Step.blob_id).where(Step.job_id == turn.job.id, col(Step.blob_id).is_not(None))
+    await blobs.bury(db, col(Blob.id).in_(spoken))
+    await jobs.succeed(db, turn.claim)
+
+
+async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, code: str) -> None:
+    """Note, in a fenced transaction, that a step failed; a later success takes its place."""
+    await _replace_step(
+        db,
+        Step(
+            job_id=claim.job_id,
+            name=done.name,
+            status=StepStatus.FAILED,
+            attempt=claim.attempt,
+            started_at=db_now(-done.duration_ms / 1_000),  # type: ignore[arg-type]  # computed by the database
+            duration_ms=done.duration_ms,
+            provider=done.provider,
+            model=done.model,
+            error_code=code,
+        ),
+    )
+
+
+async def _save_heard(db: AsyncSession, turn: Turn, *, text: str, language: str) -> None:
+    heard = update(Message).where(col(Message.id) == turn.message.id).values(text=text, language=language)
+    await db.exec(heard)
+    answered_since = exists().where(
+        col(Message.session_id) == turn.session.id,
+        col(Message.role) == MessageRole.ASSISTANT,
+        col(Message.seq) > turn.message.seq + 1,
+    )
+    newest = update(Session).where(col(Session.id) == turn.session.id, ~answered_since).values(language=language)
+    await db.exec(newest)
+    turn.message.text, turn.message.language, turn.session.language = text, language, language
+
+
+async def _save_step(db: AsyncSession, turn: Turn, done: StepDone, *, blob_id: UUID | None = None) -> None:
+    step = Step(
+        job_id=turn.job.id,
+        name=done.name,
+        status=StepStatus.SUCCEEDED,
+        attempt=turn.claim.attempt,
+        started_at=db_now(-done.duration_ms / 1_000),  # type: ignore[arg-type]  # computed by the database
+        duration_ms=done.duration_ms,
+        provider=done.provider,
+        model=done.model,
+        input_hash=done.input_hash,
+        blob_id=blob_id,
+    )
+    await _replace_step(db, step)
+    turn.steps[done.name] = step
+    if done.used and done.provider and done.model:
+        await _save_usage(db, turn, done, done.used)
+
+
+async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone, used: Used) -> None:
+    """Add what a step used to what it used before: it runs again when its input has changed, and is billed again."""
+    more = {
+        name: func.coalesce(getattr(Usage, name), 0) + amount
+        for name, amount in vars(used).items()
+        if amount is not None
+    }
+    spent = (col(Usage.job_id) == turn.job.id, col(Usage.step) == done.name)
+    again = update(Usage).where(*spent).values(provider=done.provider, model=done.model, **more)
+    if not (await db.exec(again)).rowcount:
+        db.add(
+            Usage(
+                owner_id=turn.job.owner_id,
+                agent_id=turn.agent.id,
+                session_id=turn.session.id,
+                job_id=turn.job.id,
+                step=done.name,
+                provider=done.provider or "",
+                model=done.model or "",
+                **vars(used),
+            )
+        )
+        await db.flush()
+
+
+async def _replace_step(db: AsyncSession, step: Step) -> None:
+    await db.exec(delete(Step).where(col(Step.job_id) == step.job_id, col(Step.name) == step.name))
+    db.add(step)
+    await db.flush()
