@@ -1,0 +1,85 @@
+"""arq's worker, woken instead of polling, and outliving Redis. Overrides private names of arq: it is pinned."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from arq.worker import Worker
+from redis.exceptions import RedisError
+
+from shared.queue import WAKE_CHANNEL
+
+FALLBACK_S = 0.5
+RECONNECT_S = (0.1, 5.0)
+
+log = structlog.get_logger(__name__)
+
+
+class QueueLoop(Worker):
+    """Polls the queue when a dispatch or a freed slot wakes it, and each half second for safety's sake.
+
+    `lease_s` is how long arq believes that a dead worker still runs an entry; SQL decides who really does.
+    """
+
+    def __init__(self, *, lease_s: float, **arq_options: Any) -> None:
+        super().__init__(poll_delay=0, handle_signals=False, **arq_options)
+        self.in_progress_timeout_s = lease_s
+        self._wake = asyncio.Event()
+
+    async def main(self) -> None:
+        """Serve until cancelled."""
+        listener = asyncio.create_task(self._listen())
+        wait_s = RECONNECT_S[0]
+        try:
+            while True:
+                self._wake.clear()  # before the poll, so that no wake is lost
+                try:
+                    await self._poll_iteration()
+                    wait_s = RECONNECT_S[0]
+                except (RedisError, OSError, TimeoutError) as error:
+                    log.warning("queue.unreachable", error=type(error).__name__)
+                    await self._free_leaked_slots()
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(wait_s * 2, RECONNECT_S[1])
+                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FALLBACK_S):  # wait_for may swallow a cancel before Python 3.12
+                        await self._wake.wait()
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+
+    async def drain(self, grace_s: float) -> None:
+        """Pick no more, give running jobs `grace_s` seconds, then cancel them: they hand themselves back."""
+        self.allow_pick_jobs = False
+        running = [task for task in self.tasks.values() if not task.done()]
+        if running:
+            log.info("worker.draining", jobs=len(running), grace_s=grace_s)
+            _, late = await asyncio.wait(running, timeout=grace_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _release_sem_dec_counter_on_complete(self) -> None:
+        super()._release_sem_dec_counter_on_complete()
+        self._wake.set()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self.pool.pubsub() as pubsub:
+                    await pubsub.subscribe(WAKE_CHANNEL)
+                    while True:  # the reply to SUBSCRIBE wakes too: nothing is missed after a reconnect
+                        if await pubsub.get_message(timeout=30):
+                            self._wake.set()
+            except (RedisError, OSError) as error:
+                log.debug("wake.unreachable", error=type(error).__name__)
+                await asyncio.sleep(FALLBACK_S)
+
+    async def _free_leaked_slots(self) -> None:
+        """Give back the slot that `start_jobs` took before Redis failed it."""
+        await asyncio.sleep(0)  # let the callbacks of tasks that just ended run first
+        live = sum(not task.done() for task in self.tasks.values())
+        while self.job_counter > live:
+            super()._release_sem_dec_counter_on_complete()

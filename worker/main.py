@@ -1,0 +1,71 @@
+"""A worker's life: open what it needs, serve the queue, reconcile, and go in good order."""
+
+import asyncio
+
+import structlog
+from arq.worker import func
+
+from shared.audio.pool import AudioPool
+from shared.config import Settings
+from shared.db import Database
+from shared.errors import Unavailable
+from shared.queue import TASK, Queue
+from shared.services import worker as workers
+from worker.loop import QueueLoop
+from worker.reconciler import reconcile_forever
+from worker.state import Worker, open_worker
+from worker.tasks import run_job
+
+NEVER = 10**9
+
+log = structlog.get_logger(__name__)
+
+
+def make_loop(worker: Worker) -> QueueLoop:
+    """The queue's side of a worker. Retries, timeouts and results are SQL's business, never arq's."""
+    return QueueLoop(
+        lease_s=worker.settings.lease_s,
+        functions=[func(run_job, name=TASK, keep_result=0, timeout=NEVER, max_tries=NEVER)],
+        redis_pool=worker.queue.redis,
+        job_serializer=worker.queue.redis.job_serializer,
+        job_deserializer=worker.queue.redis.job_deserializer,
+        max_jobs=worker.settings.worker_concurrency,
+        health_check_interval=NEVER,
+        ctx={"worker": worker},
+    )
+
+
+async def serve(
+    settings: Settings,
+    queue: Queue,
+    *,
+    stopping: asyncio.Event,
+    audio: AudioPool | None = None,
+    database: Database | None = None,
+) -> None:
+    """Work until `stopping` is set; then finish, or hand back, what runs. Standalone shares its pool and its SQL."""
+    async with open_worker(settings, queue, audio, database) as worker:
+        loop = make_loop(worker)
+        parts = [asyncio.create_task(loop.main()), asyncio.create_task(reconcile_forever(worker))]
+        stop = asyncio.create_task(stopping.wait())
+        log.info("worker.started", worker=str(worker.id), concurrency=settings.worker_concurrency)
+        try:
+            await asyncio.wait([stop, *parts], return_when=asyncio.FIRST_COMPLETED)
+            await loop.drain(settings.shutdown_grace)
+        finally:
+            for task in (stop, *parts):
+                task.cancel()
+            ended = await asyncio.gather(*parts, return_exceptions=True)
+            await _leave(worker)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+        log.info("worker.stopped", worker=str(worker.id))
+
+
+async def _leave(worker: Worker) -> None:
+    try:
+        async with worker.database.write() as db:
+            await workers.leave(db, worker_id=worker.id)
+    except Unavailable:
+        log.warning("worker.not_signed_off")  # its heartbeat goes stale by itself

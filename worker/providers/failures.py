@@ -1,0 +1,145 @@
+"""What went wrong at a model server, told as one `Upstream`: a stable code, whether to try again, a safe sentence.
+
+Nothing that the server said is passed on: OpenAI's own 401 repeats part of the key.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+import httpx2
+import openai
+
+from shared.errors import Upstream
+
+# Garbage surfaces as ValueError (JSON, UTF-8, header values) or RuntimeError (nesting, a stream read too late).
+FAULTS = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, RuntimeError)
+
+
+class Kind(NamedTuple):
+    """One way to fail; `sentence` is filled with the provider's and the model's names."""
+
+    code: str
+    transient: bool
+    sentence: str
+
+
+FAILED = Kind("upstream_error", True, "The model server {provider!r} failed.")
+GARBLED = Kind("upstream_error", True, "The model server {provider!r} sent an answer that can't be used.")
+BROKEN_OFF = Kind("upstream_error", True, "The model server {provider!r} broke off its answer.")
+UNREACHABLE = Kind("upstream_unreachable", True, "The model server {provider!r} can't be reached.")
+TIMED_OUT = Kind("upstream_timeout", True, "The model server {provider!r} took too long to answer.")
+RATE_LIMITED = Kind("rate_limited", True, "The model server {provider!r} is limiting requests.")
+NO_QUOTA = Kind("insufficient_quota", False, "The account at {provider!r} has no quota left.")
+UNAUTHORIZED = Kind("upstream_unauthorized", False, "The model server {provider!r} refused the key it was given.")
+NO_MODEL = Kind("model_not_found", False, "The model server {provider!r} has no model {model!r}.")
+REJECTED = Kind("upstream_rejected", False, "The model server {provider!r} rejected the request.")
+TOO_LONG = Kind("upstream_rejected", False, "The conversation is longer than the model {model!r} can read.")
+FILTERED = Kind("upstream_rejected", False, "The content policy of {provider!r} refused the request.")
+EMPTY_REPLY = Kind("empty_reply", True, "The model {model!r} gave an empty reply.")
+
+_BY_CODE = {
+    "insufficient_quota": NO_QUOTA,
+    "billing_hard_limit_reached": NO_QUOTA,
+    "billing_not_active": NO_QUOTA,
+    "rate_limit_exceeded": RATE_LIMITED,
+    "model_not_found": NO_MODEL,
+    "invalid_api_key": UNAUTHORIZED,
+    "context_length_exceeded": TOO_LONG,
+    "content_filter": FILTERED,
+    "content_policy_violation": FILTERED,
+}
+_BY_STATUS = {
+    401: UNAUTHORIZED,
+    402: NO_QUOTA,
+    403: UNAUTHORIZED,
+    404: NO_MODEL,
+    408: TIMED_OUT,
+    409: FAILED,
+    425: FAILED,
+    429: RATE_LIMITED,
+}
+_BY_TYPE: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
+    ((httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol), UNREACHABLE),
+    ((httpx2.TimeoutException, TimeoutError), TIMED_OUT),
+    ((httpx2.TransportError, OSError), BROKEN_OFF),
+)
+
+
+@contextmanager
+def told_as_upstream(provider: str, model: str) -> Iterator[None]:
+    """Let nothing but `Upstream` out of a call to a model server."""
+    try:
+        yield
+    except FAULTS as error:
+        # The cause may hold a key: it is cut off, so that no log prints it.
+        raise classify(error, provider=provider, model=model) from None
+
+
+def failure(kind: Kind, *, provider: str, model: str, retry_after: float | None = None) -> Upstream:
+    """The `Upstream` of this kind, about this provider and model."""
+    detail = kind.sentence.format(provider=provider, model=model)
+    return Upstream(detail, code=kind.code, transient=kind.transient, retry_after=retry_after)
+
+
+def classify(error: BaseException, *, provider: str, model: str) -> Upstream:
+    """Tell what an exception of the SDK, of its HTTP client or of our own reading means."""
+    kind = _kind_of(error)
+    headers = error.response.headers if isinstance(error, openai.APIStatusError) else {}
+    after = retry_after_s(headers) if kind.transient else None
+    return failure(kind, provider=provider, model=model, retry_after=after)
+
+
+def _kind_of(error: BaseException) -> Kind:
+    if isinstance(error, openai.APIStatusError):
+        return _named_kind(error) or _status_kind(error.status_code)
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__
+        return _kind_of(cause) if isinstance(cause, httpx2.HTTPError) else UNREACHABLE
+    if isinstance(error, openai.APIError):  # an error object inside a stream that had begun with 200
+        status = error.code if error.code and error.code.isdecimal() else "500"
+        return _named_kind(error) or _status_kind(int(status))
+    return next((kind for types, kind in _BY_TYPE if isinstance(error, types)), GARBLED)
+
+
+def _named_kind(error: openai.APIError) -> Kind | None:
+    """OpenAI names some failures in `code`, its imitators in `type`."""
+    return next((_BY_CODE[name] for name in (error.code, error.type) if name in _BY_CODE), None)
+
+
+def _status_kind(status: int) -> Kind:
+    return _BY_STATUS.get(status) or (REJECTED if 400 <= status < 500 else FAILED)  # noqa: PLR2004 - HTTP's classes
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read `Retry-After-Ms`, or `Retry-After` in seconds or as a date; None when absent or nonsense."""
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1_000
+    told = headers.get("retry-after")
+    if (seconds := _number(told)) is not None:
+        return seconds
+    until = _date(told)
+    if until is None:
+        return None
+    # The server's own clock, where it tells it: ours may be wrong.
+    now = _date(headers.get("date")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -1,0 +1,55 @@
+"""What one worker stands on: the one typed object in arq's `ctx`."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from shared import language
+from shared.audio.pool import AudioPool
+from shared.config import Settings
+from shared.db import Database
+from shared.queue import Queue
+from shared.storage import Storage
+from worker.providers.registry import Models
+
+
+@dataclass(frozen=True)
+class Worker:
+    """SQL, the queue, the blobs, the models, and the processes that work on audio."""
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    blobs: Storage
+    audio: AudioPool
+    models: Models
+    id: UUID = field(default_factory=uuid7)
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+
+
+@asynccontextmanager
+async def open_worker(
+    settings: Settings, queue: Queue, audio: AudioPool | None = None, database: Database | None = None
+) -> AsyncIterator[Worker]:
+    """Open what the settings name, but for what the caller shares with others and closes itself."""
+    models = Models(settings)
+    own_database = database or Database(settings.embedded_database_url, queue.after_commit)
+    pool = audio or AudioPool()
+    warming = asyncio.gather(pool.warm(), asyncio.to_thread(language.warm))
+    try:
+        yield Worker(settings, own_database, queue, Storage(settings.embedded_blob_url), pool, models)
+    finally:
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
+        await models.close()
+        if audio is None:
+            await pool.close()
+        if database is None:
+            await own_database.close()

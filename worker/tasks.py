@@ -1,0 +1,142 @@
+"""One job, from claim to end: take it, keep its lease, run its turn, and settle whatever comes out."""
+
+import asyncio
+import random
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from shared.errors import AppError, Unavailable, Upstream
+from shared.services import job as jobs
+from shared.services import turn as turns
+from shared.services.job import CancelRequestedError, Claim, LeaseLostError
+from worker.state import Worker
+from worker.turn.run import run_turn
+from worker.turn.step import OUTSIDE, StepFailedError
+
+LONGEST_DELAY_S = 60.0
+LONGEST_RETRY_AFTER_S = 600.0
+
+log = structlog.get_logger(__name__)
+
+
+async def run_job(ctx: dict[str, Any], job_id: str) -> None:
+    """Run one job of the queue. An entry whose job is not to be had, now or ever, is dropped without a word."""
+    worker: Worker = ctx["worker"]
+    with structlog.contextvars.bound_contextvars(job_id=job_id):
+        claim = await _claim(worker, UUID(job_id))
+        if claim is None:
+            return
+        log.info("job.claimed", attempt=claim.attempt)
+        try:
+            await _attempt(worker, claim)
+            log.info("job.attempt_ended", attempt=claim.attempt)
+        except LeaseLostError:
+            log.warning("job.lease_lost", attempt=claim.attempt)
+        except CancelRequestedError:
+            await _settle(worker, claim, None)
+        except StepFailedError as failed:
+            await _settle(worker, claim, failed)
+        except asyncio.CancelledError:
+            await asyncio.shield(_hand_back(worker, claim))
+            raise
+        except AppError as error:
+            await _settle(worker, claim, StepFailedError(OUTSIDE, error))
+        except Exception:  # whatever it is, the job must end and the worker must not
+            log.exception("job.broke")
+            ours = AppError("Something went wrong on our side. The job id finds it in the log.", code="internal")
+            await _settle(worker, claim, StepFailedError(OUTSIDE, ours))
+
+
+async def _claim(worker: Worker, job_id: UUID) -> Claim | None:
+    try:
+        async with worker.database.write() as db:
+            return await jobs.claim(db, job_id=job_id, lease_s=worker.settings.lease_s)
+    except IntegrityError:
+        return None  # another job of its session is running: its end dispatches this one
+    except Unavailable:
+        log.warning("job.not_claimed")  # the reconciler sends it again
+        return None
+
+
+async def _attempt(worker: Worker, claim: Claim) -> None:
+    """Run the turn until it ends or the lease is gone; raises what either of them raised."""
+    turn = asyncio.create_task(run_turn(worker, claim))
+    keeper = asyncio.create_task(_keep_lease(worker, claim))
+    try:
+        await asyncio.wait({turn, keeper}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended = turn if turn.done() else keeper
+        for task in (turn, keeper):
+            task.cancel()
+        await asyncio.gather(turn, keeper, return_exceptions=True)
+    ended.result()
+
+
+async def _keep_lease(worker: Worker, claim: Claim) -> None:
+    while True:
+        await asyncio.sleep(worker.settings.lease_s / 3)
+        try:
+            async with worker.database.write() as db:
+                await jobs.renew(db, claim, lease_s=worker.settings.lease_s)
+        except Unavailable:
+            log.warning("job.lease_not_renewed")  # it may still hold: try again
+
+
+async def _settle(worker: Worker, claim: Claim, failed: StepFailedError | None) -> None:
+    """End a job as cancelled, or as its failed step demands; a lost lease leaves it to whoever has it now."""
+    try:
+        if failed is None:
+            async with worker.database.write() as db:
+                await jobs.cancelled(db, claim)
+        else:
+            await _fail(worker, claim, failed)
+    except CancelRequestedError:
+        await _settle(worker, claim, None)
+    except LeaseLostError:
+        log.warning("job.lease_lost", attempt=claim.attempt)
+    except Unavailable:
+        log.warning("job.not_settled", attempt=claim.attempt)  # its lease runs out, and it is taken back
+
+
+async def _fail(worker: Worker, claim: Claim, failed: StepFailedError) -> None:
+    error = failed.error
+    again = _is_transient(error) and claim.attempts_left > 1
+    async with worker.database.write() as db:
+        await jobs.fence(db, claim)
+        if failed.name != OUTSIDE:
+            await turns.save_failed_step(db, claim, done=failed.done, code=error.code)
+        if again:
+            delay_s = _delay_s(worker.settings.max_attempts - claim.attempts_left, error.retry_after)
+            await jobs.give_back(db, claim, delay_s=delay_s)
+            log.warning("job.given_back", step=failed.name, code=error.code, delay_s=round(delay_s, 3))
+        else:
+            await jobs.fail(db, claim, error)
+            log.error("job.failed", step=failed.name, code=error.code)
+
+
+async def _hand_back(worker: Worker, claim: Claim) -> None:
+    try:
+        async with worker.database.write() as db:
+            await jobs.fence(db, claim)
+            await jobs.hand_back(db, claim)
+        log.info("job.handed_back", attempt=claim.attempt)
+    except CancelRequestedError:
+        await _settle(worker, claim, None)
+    except (LeaseLostError, Unavailable):
+        log.warning("job.not_handed_back", attempt=claim.attempt)  # its lease runs out by itself
+
+
+def _is_transient(error: AppError) -> bool:
+    return isinstance(error, Unavailable) or (isinstance(error, Upstream) and error.transient)
+
+
+def _delay_s(retries: int, retry_after: float | None) -> float:
+    """The first retry at once, then exponential with jitter; what the provider asked for comes first."""
+    if retry_after is not None:
+        return min(retry_after, LONGEST_RETRY_AFTER_S) + random.uniform(0, 0.25)  # noqa: S311 - not for secrets
+    if retries <= 0:
+        return 0.0
+    return min(2.0**retries, LONGEST_DELAY_S) * random.uniform(0.5, 1.0)  # noqa: S311

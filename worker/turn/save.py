@@ -1,0 +1,48 @@
+"""Saving what was paid for, through a database that is away for a moment."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.errors import Unavailable
+from worker.state import Worker
+
+T = TypeVar("T")
+
+PAUSE_S = 0.25
+
+log = structlog.get_logger(__name__)
+
+
+async def save(worker: Worker, rule: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    """Commit `rule`, a fenced write; when SQL is away, again, for as long as the lease can still be ours.
+
+    Raises Unavailable after that, or when an earlier try was committed after all: the next attempt finds its rows.
+    """
+    clock = asyncio.get_running_loop()
+    until = clock.time() + worker.settings.lease_s
+    away = False
+    while True:
+        try:
+            async with worker.database.write() as db:
+                return await rule(db)
+        except Unavailable:
+            if clock.time() >= until:
+                raise
+            away = True
+            log.warning("save.store_away")
+            await asyncio.sleep(PAUSE_S)
+        except IntegrityError as error:
+            if not away:
+                raise
+            raise Unavailable("The database was away while this was saved.") from error
+
+
+def storable(text: str) -> str:
+    """A model's words as both databases can hold them: without U+0000, and with no half of a surrogate pair."""
+    whole = text.replace("\x00", "").encode("utf-16", "surrogatepass")
+    return whole.decode("utf-16", "replace").strip()
