@@ -1,0 +1,53 @@
+"""What routes ask for, as `Annotated` aliases."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import HTTPBearer
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from api.state import Stores
+from shared.services.page import PageRequest
+
+bearer = HTTPBearer(auto_error=False, description="An access token; not needed while `AUTH=off`.")
+
+
+def get_stores(request: Request) -> Stores:
+    """The process's stores."""
+    return cast("Stores", request.app.state.stores)
+
+
+def get_user_id(request: Request, _shown_in_docs: Annotated[object, Security(bearer)]) -> UUID:
+    """Who asks, as the middleware found."""
+    return cast("UUID", request.state.user_id)
+
+
+async def get_db(stores: Annotated[Stores, Depends(get_stores)]) -> AsyncIterator[AsyncSession]:
+    """A transaction that commits before the answer starts, so that a failed commit is still an error."""
+    async with stores.database.write() as db:
+        yield db
+
+
+async def get_db_read(stores: Annotated[Stores, Depends(get_stores)]) -> AsyncIterator[AsyncSession]:
+    """A session for queries; it is closed before the answer starts."""
+    async with stores.database.read() as db:
+        yield db
+
+
+def get_page(
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next_cursor` of the page before.", examples=[None])
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many items at most.")] = 50,
+) -> PageRequest:
+    """The list parameters."""
+    return PageRequest(cursor, limit)
+
+
+Deps = Annotated[Stores, Depends(get_stores)]
+CurrentUser = Annotated[UUID, Depends(get_user_id)]
+Db = Annotated[AsyncSession, Depends(get_db, scope="function")]
+DbRead = Annotated[AsyncSession, Depends(get_db_read, scope="function")]
+Page = Annotated[PageRequest, Depends(get_page)]

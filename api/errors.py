@@ -1,0 +1,147 @@
+"""Every error answer is RFC 9457 problem+json, made here from one table."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+
+import structlog
+from asgi_correlation_id import correlation_id
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Mount
+
+from shared import errors
+
+STATUS: dict[type[errors.AppError], HTTPStatus] = {
+    errors.Malformed: HTTPStatus.BAD_REQUEST,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.Unsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.Upstream: HTTPStatus.BAD_GATEWAY,
+}
+HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "malformed", 413: "too_large"}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+LINGER_S = 2.0
+LINGER_BYTES = 4_000_000
+
+log = structlog.get_logger(__name__)
+
+
+def problem(
+    status: int,
+    *,
+    title: str,
+    detail: str,
+    code: str,
+    instance: str,
+    errors: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """One problem+json answer."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": int(status),
+        "detail": detail,
+        "instance": instance,
+        "code": code,
+        "request_id": correlation_id.get(),
+    }
+    if errors:
+        body["errors"] = errors
+    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
+
+
+def from_error(error: errors.AppError, instance: str) -> Response:
+    """The answer to one of our own errors."""
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(ceil(error.retry_after))
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem(
+        status,
+        title=error.title,
+        detail=error.detail,
+        code=error.code,
+        instance=instance,
+        errors=error.errors,
+        headers=headers | error.headers,
+    )
+
+
+async def _app_error(request: Request, error: errors.AppError) -> Response:
+    if isinstance(error, errors.Unavailable):
+        log.warning("request.unavailable", code=error.code, cause=type(error.__cause__).__name__)
+    return from_error(error, request.url.path)
+
+
+async def _validation(request: Request, error: RequestValidationError) -> Response:
+    broken = next((e for e in error.errors() if e["type"] == "json_invalid"), None)
+    if broken:
+        why = f"The body is not JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
+        return from_error(errors.Malformed(why), request.url.path)
+    fields = [{"field": _field(e["loc"]), "message": e["msg"]} for e in error.errors()]
+    detail = f"{fields[0]['field']}: {fields[0]['message']}" if fields else "The request is not valid."
+    return from_error(errors.Invalid(detail, errors=fields), request.url.path)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    where, *path = location
+    return ".".join(map(str, path)) if path and where in {"body", "query", "path", "header"} else str(where)
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    phrase = HTTPStatus(error.status_code).phrase
+    return problem(
+        error.status_code,
+        title=phrase,
+        detail=str(error.detail or phrase),
+        code=HTTP_CODES.get(error.status_code, "http_error"),
+        instance=request.url.path,
+        headers=_allow(request) if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers,
+    )
+
+
+def _allow(request: Request) -> dict[str, str]:
+    """Every method of the path; Starlette names those of the first route that has it."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    found = [m for m, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
+    return {"Allow": ", ".join(found or ("GET", "HEAD"))}  # a mount's files are only read
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("request.failed", path=request.url.path, exc_info=error)
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        title="Internal error",
+        detail="Something went wrong on our side. The request id finds it in the log.",
+        code="internal",
+        instance=request.url.path,
+        headers={"Connection": "close"},  # uvicorn closes it after an error like this
+    )
+
+
+async def _hung_up(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody is there to read it
+
+
+def install(app: FastAPI) -> None:
+    """Make every error, FastAPI's own included, a problem."""
+    app.add_exception_handler(errors.AppError, _app_error)  # type: ignore[arg-type]  # Starlette types Exception
+    app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
+    app.add_exception_handler(ClientDisconnect, _hung_up)
+    app.add_exception_handler(Exception, _unexpected)

@@ -1,0 +1,112 @@
+"""How much a request may carry. The one route that takes uploads counts for itself, in `uploads.py`."""
+
+import asyncio
+from contextlib import suppress
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import from_error
+from shared.errors import AppError, TooLarge, Unsupported
+
+MAX_BODY = 1_000_000
+UPLOADS = "/api/v1/message/voice"
+LINGER_S = 2.0
+LINGER_BYTES = 4_000_000
+
+
+class UnreadBodyMiddleware:
+    """Closes the connection of a request that is answered before its body was read: uvicorn would keep it for good.
+
+    After the whole answer was sent, what comes in is thrown away for a moment: closing at once would reset the
+    connection and lose the answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        closing = False
+
+        async def received() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and message["type"] == "http.request" and bool(message.get("more_body"))
+            return message
+
+        async def sent(message: Message) -> None:
+            nonlocal closing
+            if message["type"] == "http.response.start" and unread:
+                closing = True
+                MutableHeaders(scope=message)["Connection"] = "close"
+            if message["type"] == "http.response.body" and closing and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                left = LINGER_BYTES
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER_S):
+                        while unread and left > 0:
+                            left -= len((await received()).get("body", b""))
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        await self.app(scope, received, sent)
+
+
+class BodyLimitMiddleware:
+    """Reads the body of anything but an upload up to a limit: 413 beyond it, 415 when it says that it is not JSON."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "DELETE", "OPTIONS"}:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if scope["path"] == UPLOADS and headers.get("content-type", "").lower().startswith("multipart/"):
+            await self.app(scope, receive, send)
+            return
+        declared = headers.get("content-length", "0")
+        messages: list[Message] = []
+        size = int(declared) if declared.isdecimal() else 0
+        if size <= MAX_BODY:
+            size = await _read(receive, messages)
+        error: AppError | None = None
+        if size > MAX_BODY:
+            error = TooLarge(f"The body is over {MAX_BODY:,} bytes.")
+        elif size and scope["path"] != UPLOADS and not _is_json(headers.get("content-type", "application/json")):
+            error = Unsupported("Send JSON, with Content-Type: application/json.")
+        if error:
+            await from_error(error, scope["path"])(scope, receive, send)
+            return
+        await self.app(scope, _replay(messages, receive), send)
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+async def _read(receive: Receive, messages: list[Message]) -> int:
+    size = 0
+    while size <= MAX_BODY:
+        message = await receive()
+        messages.append(message)
+        size += len(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    return size
+
+
+def _replay(messages: list[Message], receive: Receive) -> Receive:
+    waiting = iter(messages)
+
+    async def replayed() -> Message:
+        return next(waiting, None) or await receive()
+
+    return replayed

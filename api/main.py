@@ -1,0 +1,116 @@
+"""The application: its routes, and what it opens and closes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from asgi_correlation_id import CorrelationIdMiddleware
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import errors, pages
+from api.auth import AuthMiddleware
+from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
+from api.routes import agent, events, health, job, message, session
+from api.schemas.problem import Problem
+from api.state import Stores
+from shared.audio.pool import AudioPool
+from shared.config import Settings
+from shared.db import Database
+from shared.events import JobEvents
+from shared.queue import Queue, open_redis
+from shared.storage import Storage
+
+PREFIX = "/api/v1"
+DESCRIPTION = """Agents that people text or talk to: submit a text or a voice note, get a job back at once,
+poll it, wait on it or follow it, and play the stored mp3 reply.
+
+Times are RFC 3339 in UTC, ids are UUID7, errors are `application/problem+json` (RFC 9457)."""
+
+
+@asynccontextmanager
+async def open_stores(
+    settings: Settings, queue: Queue | None = None, audio: AudioPool | None = None
+) -> AsyncIterator[Stores]:
+    """Open what the settings name, but for what the caller shares with others and closes itself."""
+    own_queue = queue or Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
+    database = Database(settings.embedded_database_url, own_queue.after_commit)
+    events_ = JobEvents(own_queue.redis)
+    own_audio = audio or AudioPool()
+    events_.start()
+    warming = asyncio.create_task(own_audio.warm())
+    try:
+        yield Stores(settings, database, own_queue, events_, Storage(settings.embedded_blob_url), own_audio)
+    finally:
+        await events_.close()
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
+        if audio is None:
+            await own_audio.close()
+        await database.close()
+        if queue is None:
+            await own_queue.close()
+
+
+def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
+    """Build the application; it opens its own stores at start unless it is given some."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if stores:
+            app.state.stores = stores
+            yield
+            return
+        async with open_stores(settings) as opened:
+            app.state.stores = opened
+            yield
+
+    app = FastAPI(
+        title="Parley",
+        version=settings.app_version,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,  # one address each; a redirect would name the host that the client named
+    )
+    errors.install(app)
+    for module in (agent, session, message, job, events):
+        app.include_router(module.router, prefix=PREFIX)
+    app.include_router(health.router)
+    pages.install(app)
+    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(AuthMiddleware)
+    app.add_middleware(UnreadBodyMiddleware)
+    app.add_middleware(CorrelationIdMiddleware, validator=None, transformer=_safe_request_id)
+    app.openapi = lambda: _schema(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    return app
+
+
+def _safe_request_id(request_id: str) -> str:
+    """Accept a client's request id as far as it can be logged safely, and log it from here on."""
+    safe = "".join(c for c in request_id[:100] if c.isascii() and (c.isalnum() or c in "-_."))
+    return safe or "none"
+
+
+def _schema(app: FastAPI) -> dict[str, object]:
+    if not app.openapi_schema:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schemas["Problem"].pop("$defs", {})
+        _keep_to_3_1(schema)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _keep_to_3_1(schema: dict[str, Any]) -> None:
+    """FastAPI describes event streams with OpenAPI 3.2's `itemSchema` in a document that says 3.1."""
+    operations = [operation for path in schema["paths"].values() for operation in path.values()]
+    for answer in [answer for operation in operations for answer in operation["responses"].values()]:
+        for content in answer.get("content", {}).values():
+            if "itemSchema" in content:
+                content["schema"] = content.pop("itemSchema")

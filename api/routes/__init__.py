@@ -1,0 +1,1 @@
+"""Routes, one noun a file; a docstring is its OpenAPI text."""

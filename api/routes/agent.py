@@ -1,0 +1,58 @@
+"""Agents."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from api.deps import CurrentUser, Db, DbRead, Deps, Page
+from api.schemas.agent import AgentPatch, AgentRead, AgentWrite
+from api.schemas.headers import CREATED
+from api.schemas.page import PageOf
+from api.schemas.problem import PROBLEMS
+from shared.models import Agent
+from shared.services import agent as agents
+
+router = APIRouter(prefix="/agent", tags=["agent"], responses=PROBLEMS)
+
+
+@router.post("", status_code=201, response_model=AgentRead, responses={201: {"headers": CREATED}})
+async def create_agent(body: AgentWrite, user_id: CurrentUser, db: Db, stores: Deps, response: Response) -> Agent:
+    """Create an agent."""
+    agent = await agents.create(
+        db, owner_id=user_id, fields=body.model_dump(), providers=stores.settings.known_providers
+    )
+    response.headers["Location"] = f"/api/v1/agent/{agent.id}"
+    return agent
+
+
+@router.get("", response_model=PageOf[AgentRead])
+async def list_agents(user_id: CurrentUser, db: DbRead, page: Page) -> PageOf[Agent]:
+    """List your agents, newest first."""
+    items, next_cursor = await agents.list_(db, owner_id=user_id, page=page)
+    return PageOf(items=items, next_cursor=next_cursor)
+
+
+@router.get("/{agent_id}", response_model=AgentRead)
+async def get_agent(agent_id: UUID, user_id: CurrentUser, db: DbRead) -> Agent:
+    """Get one agent."""
+    return await agents.get(db, owner_id=user_id, agent_id=agent_id)
+
+
+@router.put("/{agent_id}", response_model=AgentRead)
+async def replace_agent(agent_id: UUID, body: AgentWrite, user_id: CurrentUser, db: Db, stores: Deps) -> Agent:
+    """Replace an agent: fields left out take their defaults."""
+    fields, providers = body.model_dump(), stores.settings.known_providers
+    return await agents.change(db, owner_id=user_id, agent_id=agent_id, fields=fields, providers=providers)
+
+
+@router.patch("/{agent_id}", response_model=AgentRead)
+async def change_agent(agent_id: UUID, body: AgentPatch, user_id: CurrentUser, db: Db, stores: Deps) -> Agent:
+    """Change some fields of an agent."""
+    fields, providers = body.model_dump(exclude_unset=True), stores.settings.known_providers
+    return await agents.change(db, owner_id=user_id, agent_id=agent_id, fields=fields, providers=providers)
+
+
+@router.delete("/{agent_id}", status_code=204)
+async def delete_agent(agent_id: UUID, user_id: CurrentUser, db: Db) -> None:
+    """Delete an agent with its sessions, messages, jobs and sound; what runs is stopped."""
+    await agents.delete(db, owner_id=user_id, agent_id=agent_id)

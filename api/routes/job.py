@@ -1,0 +1,92 @@
+"""Jobs: polling, waiting, cancelling, and fetching what came out."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Response
+
+from api.deps import CurrentUser, DbRead, Deps, Page
+from api.ranges import Conditional, matches, serve
+from api.routes.message import AUDIO
+from api.schemas import headers
+from api.schemas.job import JobRead
+from api.schemas.page import PageOf
+from api.schemas.problem import PROBLEM_409, PROBLEM_416, PROBLEMS, Responses
+from api.waiting import POLL_S, Wait, describe, wait_for_job
+from shared.errors import Conflict
+from shared.models import JobStatus
+from shared.services import job as jobs
+from shared.services import job_view
+
+router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
+
+
+POLLED: Responses = {
+    200: {"headers": headers.JOB},
+    304: {"description": "Nothing has changed.", "headers": headers.JOB},
+}
+
+
+@router.get("")
+async def list_jobs(
+    user_id: CurrentUser,
+    db: DbRead,
+    page: Page,
+    status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
+    session_id: Annotated[UUID | None, Query(description="Only jobs of this session.")] = None,
+) -> PageOf[JobRead]:
+    """List your jobs, newest first."""
+    views, next_cursor = await job_view.list_(db, owner_id=user_id, status=status, session_id=session_id, page=page)
+    return PageOf(items=[JobRead.of(view) for view in views], next_cursor=next_cursor)
+
+
+@router.get("/{job_id}", response_model=JobRead, responses=POLLED)
+async def get_job(
+    job_id: UUID,
+    user_id: CurrentUser,
+    stores: Deps,
+    wait: Wait,
+    response: Response,
+    if_none_match: Annotated[str | None, Header(description="ETag of the last poll.")] = None,
+) -> JobRead | Response:
+    """Poll a job; with `Prefer: wait=N` the answer is held until it has ended. A failed job is a 200 too."""
+    view = await wait_for_job(stores, owner_id=user_id, job_id=job_id, seconds=wait)
+    describe(response, view, wait)
+    if matches(if_none_match, view.etag):
+        return Response(status_code=304, headers=dict(response.headers))
+    return JobRead.of(view)
+
+
+@router.post("/{job_id}/cancel", responses={200: {"headers": headers.JOB}, **PROBLEM_409})
+async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: Response) -> JobRead:
+    """Stop a job: a queued one is `cancelled` at once, a running one is `cancelling` until its worker lets go."""
+    async with stores.database.write() as db:
+        await jobs.cancel(db, owner_id=user_id, job_id=job_id)
+    return await _now(stores, user_id, job_id, response)
+
+
+@router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
+async def retry_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: Response) -> JobRead:
+    """Run a failed job again from the step that failed; what was done is not done again."""
+    async with stores.database.write() as db:
+        await jobs.retry(db, owner_id=user_id, job_id=job_id, attempts=stores.settings.max_attempts)
+    return await _now(stores, user_id, job_id, response)
+
+
+async def _now(stores: Deps, user_id: UUID, job_id: UUID, response: Response) -> JobRead:
+    async with stores.database.read() as db:
+        view = await job_view.get(db, owner_id=user_id, job_id=job_id)
+    describe(response, view, wait=0)
+    return JobRead.of(view)
+
+
+@router.get("/{job_id}/audio", response_class=Response, responses={**AUDIO, **PROBLEM_409, **PROBLEM_416})
+async def get_job_audio(
+    job_id: UUID, user_id: CurrentUser, db: DbRead, stores: Deps, conditions: Conditional
+) -> Response:
+    """Fetch the spoken reply as mp3; takes a Range. While the job runs: 409 `not_ready` with Retry-After."""
+    view = await job_view.get(db, owner_id=user_id, job_id=job_id)
+    if not view.ended:
+        detail = f"The reply is not ready: the job is {view.status}."
+        raise Conflict(detail, code="not_ready", retry_after=POLL_S)
+    return await serve(stores.blobs, view.audio, conditions)

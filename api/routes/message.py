@@ -1,0 +1,139 @@
+"""Messages: submitting them, and the conversation they make."""
+
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from api.deps import CurrentUser, DbRead, Deps, Page
+from api.ranges import Conditional, Conditions, serve
+from api.schemas import headers
+from api.schemas.job import JobRead
+from api.schemas.message import MessageRead, TextSubmit
+from api.schemas.page import PageOf
+from api.schemas.problem import PROBLEM_416, PROBLEMS, Responses
+from api.state import Stores
+from api.uploads import receive
+from api.waiting import Wait, describe, wait_for_job
+from shared.services import blob as blobs
+from shared.services import message as messages
+
+router = APIRouter(prefix="/message", tags=["message"], responses=PROBLEMS)
+
+ACCEPTED: Responses = {
+    200: {
+        "model": JobRead,
+        "description": "`Prefer: wait` was given and the job ended in time.",
+        "headers": headers.ACCEPTED,
+    },
+    202: {
+        "model": JobRead,
+        "description": "Accepted. Poll `Location` until the job has ended.",
+        "headers": headers.ACCEPTED,
+    },
+}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+SOUND = {"audio/*": BINARY, "video/*": BINARY}  # a voice note may come in a container of films
+AUDIO: Responses = {
+    200: {"description": "The whole file.", "content": SOUND, "headers": headers.SOUND},
+    206: {"description": "The range.", "content": SOUND, "headers": headers.PART},
+    304: {"description": "The file is the one you have.", "headers": headers.SOUND},
+}
+VOICE_FORM = {
+    "type": "object",
+    "required": ["session_id", "file"],
+    "additionalProperties": False,
+    "properties": {
+        "session_id": {"type": "string", "format": "uuid", "description": "Send it before the file."},
+        "file": {"type": "string", "format": "binary", "description": "The voice note: any common audio format."},
+        "language": {"type": "string", "pattern": "^[a-z]{2}$", "description": "What is spoken, if you know."},
+        "reply_audio": {"type": "boolean", "default": True, "description": "Speak the reply too."},
+    },
+    "examples": [{"session_id": "01936b2e-0000-7000-8000-000000000000", "language": "en", "reply_audio": True}],
+}
+
+
+@router.post("/text", status_code=202, responses=ACCEPTED)
+async def submit_text(body: TextSubmit, user_id: CurrentUser, stores: Deps, wait: Wait, response: Response) -> JobRead:
+    """Say something in text. The job that answers it comes back at once."""
+    async with stores.database.write() as db:
+        job = await messages.submit(db, owner_id=user_id, budget=stores.budget, **body.model_dump())
+    return await _accepted(stores, user_id, job.id, wait, response)
+
+
+@router.post(
+    "/voice",
+    status_code=202,
+    response_model=JobRead,
+    responses={
+        **ACCEPTED,
+        200: {**ACCEPTED[200], "content": {"audio/mpeg": BINARY}},
+    },
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": VOICE_FORM}}}},
+)
+async def submit_voice(request: Request, user_id: CurrentUser, stores: Deps, wait: Wait, response: Response) -> Any:
+    """Say something in a voice note. The job that answers it comes back at once.
+
+    With `Prefer: wait=N` and `Accept: audio/mpeg` a reply that is ready in time is the mp3 itself.
+    """
+    async with receive(request, stores, user_id) as upload, stores.database.write() as db:
+        form = upload.form
+        await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
+        job = await messages.submit(
+            db,
+            owner_id=user_id,
+            session_id=form.session_id,
+            blob_id=upload.blob.id,
+            language_hint=form.language,
+            reply_audio=form.reply_audio,
+            budget=stores.budget,
+        )
+    accepted = await _accepted(stores, user_id, job.id, wait, response)
+    if request.headers.get("accept", "").startswith("audio/") and accepted.result and accepted.result.audio:
+        async with stores.database.read() as db:
+            view = await messages.get(db, owner_id=user_id, message_id=accepted.result.message_id)  # type: ignore[arg-type]  # it has audio
+        sound = await serve(stores.blobs, view.blob, Conditions())
+        sound.headers.update({name: response.headers[name] for name in ("location", "preference-applied")})
+        return sound
+    return accepted
+
+
+async def _accepted(stores: Stores, user_id: UUID, job_id: UUID, wait: int, response: Response) -> JobRead:
+    view = await wait_for_job(stores, owner_id=user_id, job_id=job_id, seconds=wait)
+    describe(response, view, wait)
+    response.headers["Location"] = f"/api/v1/job/{job_id}"
+    response.status_code = HTTPStatus.OK if wait and view.ended else HTTPStatus.ACCEPTED
+    return JobRead.of(view)
+
+
+@router.get("/conversation/{session_id}")
+async def get_conversation(session_id: UUID, user_id: CurrentUser, db: DbRead, page: Page) -> PageOf[MessageRead]:
+    """Read a conversation, oldest message first."""
+    views, next_cursor = await messages.conversation(db, owner_id=user_id, session_id=session_id, page=page)
+    return PageOf(items=[MessageRead.of(view) for view in views], next_cursor=next_cursor)
+
+
+router.add_api_route(
+    "/conversion/{session_id}",
+    get_conversation,
+    response_model=PageOf[MessageRead],
+    operation_id="get_conversion",
+    summary="Get Conversation (older spelling)",
+    deprecated=True,
+)
+
+
+@router.get("/{message_id}")
+async def get_message(message_id: UUID, user_id: CurrentUser, db: DbRead) -> MessageRead:
+    """Get one message."""
+    return MessageRead.of(await messages.get(db, owner_id=user_id, message_id=message_id))
+
+
+@router.get("/{message_id}/audio", response_class=Response, responses={**AUDIO, **PROBLEM_416})
+async def get_message_audio(
+    message_id: UUID, user_id: CurrentUser, db: DbRead, stores: Deps, conditions: Conditional
+) -> Response:
+    """Fetch the sound of a message, the user's or the reply's; takes a Range."""
+    view = await messages.get(db, owner_id=user_id, message_id=message_id)
+    return await serve(stores.blobs, view.blob, conditions)

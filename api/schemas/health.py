@@ -1,0 +1,38 @@
+"""Bodies of the health routes."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "healthy", "version": "0.1.0"}]})
+
+    status: Literal["healthy"] = "healthy"
+    version: str
+
+
+class Readiness(BaseModel):
+    """`ready`; `degraded` with reasons while submits are still accepted; `unready` when they can't be."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "degraded",
+                    "reasons": ["no live worker"],
+                    "workers": 0,
+                    "oldest_queued_s": 42.0,
+                    "checks": {"sql": True, "blobs": True, "redis": True},
+                }
+            ]
+        }
+    )
+
+    status: Literal["ready", "degraded", "unready"]
+    reasons: list[str]
+    workers: int | None
+    oldest_queued_s: float | None
+    checks: dict[str, bool]

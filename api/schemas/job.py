@@ -1,0 +1,137 @@
+"""The body of a job."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from api.schemas.message import PREFIX, AudioRead
+from shared.models import JobStatus, MessageKind, Step, StepStatus
+from shared.services.job_view import JobView
+
+EXAMPLE: JsonDict = {
+    "id": "01936b2e-0000-7000-8000-000000000003",
+    "kind": "voice",
+    "status": "running",
+    "stage": "reply",
+    "attempt": 1,
+    "queue_position": 0,
+    "session_id": "01936b2e-0000-7000-8000-000000000001",
+    "message_id": "01936b2e-0000-7000-8000-000000000002",
+    "steps": [
+        {
+            "name": "transcribe",
+            "status": "succeeded",
+            "attempt": 1,
+            "duration_ms": 412,
+            "model": "openai/gpt-transcribe",
+        }
+    ],
+    "result": {"message_id": None, "text": None, "language": "en", "transcript": "When is breakfast?", "audio": None},
+    "error": None,
+    "created_at": "2026-11-20T09:00:00Z",
+    "started_at": "2026-11-20T09:00:00.010Z",
+    "finished_at": None,
+    "links": {
+        "self": "/api/v1/job/01936b2e-0000-7000-8000-000000000003",
+        "events": "/api/v1/job/01936b2e-0000-7000-8000-000000000003/events",
+        "audio": "/api/v1/job/01936b2e-0000-7000-8000-000000000003/audio",
+        "cancel": "/api/v1/job/01936b2e-0000-7000-8000-000000000003/cancel",
+    },
+}
+
+
+class StepRead(BaseModel):
+    """A finished step; `duration_ms` in milliseconds, `model` as `provider/model`."""
+
+    name: str
+    status: StepStatus
+    attempt: int
+    duration_ms: int
+    model: str | None
+
+    @classmethod
+    def of(cls, step: Step) -> "StepRead":
+        """The step as clients see it."""
+        model = f"{step.provider}/{step.model}" if step.provider and step.model else step.provider
+        return cls(name=step.name, status=step.status, attempt=step.attempt, duration_ms=step.duration_ms, model=model)
+
+
+class JobResult(BaseModel):
+    """What came out; while the job runs, what is known so far."""
+
+    message_id: UUID | None = Field(description="The reply.")
+    text: str | None
+    language: str | None
+    transcript: str | None = Field(description="What the voice note said; null for a text message.")
+    audio: AudioRead | None
+
+
+class JobLinks(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    events: str
+    audio: str
+    cancel: str
+
+
+class JobRead(BaseModel):
+    """A job. `queue_position` counts the unfinished jobs ahead of it in its session."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    id: UUID
+    kind: MessageKind
+    status: JobStatus
+    stage: str | None
+    attempt: int
+    queue_position: int
+    session_id: UUID | None
+    message_id: UUID | None
+    steps: list[StepRead]
+    result: JobResult | None
+    error: dict[str, Any] | None = Field(description="A problem, when the job failed.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: JobLinks
+
+    @classmethod
+    def of(cls, view: JobView) -> "JobRead":
+        """The job as clients see it."""
+        job, here = view.job, f"{PREFIX}/job/{view.job.id}"
+        return cls(
+            id=job.id,
+            kind=job.kind,
+            status=view.status,
+            stage=job.stage,
+            attempt=job.attempt,
+            queue_position=view.queue_position,
+            session_id=job.session_id,
+            message_id=view.message.id if view.message else None,
+            steps=[StepRead.of(step) for step in view.steps],
+            result=_result(view, here),
+            error=job.error,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            links=JobLinks(self=here, events=f"{here}/events", audio=f"{here}/audio", cancel=f"{here}/cancel"),
+        )
+
+
+def _result(view: JobView, here: str) -> JobResult | None:
+    voice = view.job.kind == MessageKind.VOICE
+    transcript = view.message.text if view.message and voice else None
+    if view.reply is None and transcript is None:
+        return None
+    heard = view.message.language if view.message else None
+    return JobResult(
+        message_id=view.reply.id if view.reply else None,
+        text=view.reply.text if view.reply else None,
+        language=view.reply.language if view.reply else heard,
+        transcript=transcript,
+        audio=AudioRead.of(view.audio, f"{here}/audio"),
+    )

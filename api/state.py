@@ -1,0 +1,28 @@
+"""What one API process stands on, opened at start and closed at the end."""
+
+from dataclasses import dataclass
+
+from shared.audio.pool import AudioPool
+from shared.config import Settings
+from shared.db import Database
+from shared.events import JobEvents
+from shared.queue import Queue
+from shared.services.job import Budget
+from shared.storage import Storage
+
+
+@dataclass(frozen=True)
+class Stores:
+    """SQL, the queue, the events over it, the blobs, and the processes that look at audio."""
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    events: JobEvents
+    blobs: Storage
+    audio: AudioPool
+
+    @property
+    def budget(self) -> Budget:
+        """What each new job may use up."""
+        return Budget(self.settings.max_attempts, self.settings.job_deadline)

@@ -1,0 +1,71 @@
+"""`make run`: the API, a worker, the queue and the stores in one process and one event loop."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import uvloop
+from alembic import command
+from alembic.config import Config
+
+from api.main import create_app, open_stores
+from api.server import bind
+from api.server import serve as serve_api
+from shared.config import OFFLINE, Settings, get_settings
+from shared.logging import setup_logging
+from shared.queue import Queue, open_redis
+from shared.signals import stop_on_signals
+from worker.main import serve as serve_worker
+
+ROOT = Path(__file__).parent
+
+
+def main() -> None:
+    """Migrate, then serve until Ctrl-C."""
+    settings = get_settings()
+    setup_logging(settings)
+    listener = bind(settings)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"Parley can't write to {settings.data_dir}: {error.strerror}. Set DATA_DIR.") from None
+    config = Config(ROOT / "alembic.ini")
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    command.upgrade(config, "head")
+    host, port = listener.getsockname()[:2]
+    print(_banner(settings, f"http://{host}:{port}"), flush=True)  # noqa: T201 - for the person who started it
+    uvloop.run(_serve(settings, listener))
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    stopping = stop_on_signals()
+    queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
+    async with open_stores(settings, queue) as stores:
+        app = create_app(settings, stores)
+        worker = asyncio.create_task(  # one Database: SQLite has one writer, and those who wait for it one queue
+            serve_worker(settings, queue, stopping=stopping, audio=stores.audio, database=stores.database)
+        )
+        worker.add_done_callback(lambda _: stopping.set())
+        await serve_api(app, stores, listener, stopping=stopping)
+        await worker
+    await queue.close()
+
+
+def _banner(settings: Settings, url: str) -> str:
+    lines = [
+        f"Parley {settings.app_version} is starting",
+        f"  page  {url}/",
+        f"  docs  {url}/api/v1/docs  (reference: {url}/api/v1/redoc)",
+        f"  data  {settings.data_dir.resolve()}",
+    ]
+    offline = [role for role in ("chat", "stt", "tts") if settings.model_ref(role) == OFFLINE]
+    if offline:
+        lines.append(
+            f"  note  no key is set: the offline engine serves {', '.join(offline)}. Set OPENAI_API_KEY in .env."
+        )
+    lines.append("Ctrl-C stops it.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
