@@ -1,0 +1,46 @@
+"""What the health routes say."""
+
+import asyncio
+
+import pytest
+
+from shared.audio.pool import AudioPool
+from shared.config import Settings
+from tests.live import Live, live_parley
+
+
+async def test_a_process_that_answers_is_healthy(parley: Live) -> None:
+    for path in ("/health", "/health/live"):
+        answer = await parley.http.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "healthy", "version": "0.1.0"})
+
+
+async def test_readiness_counts_the_workers(parley: Live) -> None:
+    for _ in range(100):
+        body = (await parley.http.get("/health/ready")).json()
+        if body["workers"]:
+            break
+        await asyncio.sleep(0.05)
+    assert body["status"] == "ready"
+    assert body["reasons"] == []
+    assert body["checks"] == {"sql": True, "blobs": True, "redis": True}
+
+
+async def test_without_a_worker_it_is_degraded_and_still_accepts(parley_without_worker: Live) -> None:
+    session = await parley_without_worker.session()
+    await parley_without_worker.text(session["id"])
+    answer = await parley_without_worker.http.get("/health/ready")
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["reasons"]) == (200, "degraded", ["no live worker"])
+    assert body["oldest_queued_s"] >= 0
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+async def test_with_redis_away_submits_are_accepted_and_it_says_so(settings: Settings, audio_pool: AudioPool) -> None:
+    away = settings.model_copy(update={"redis_url": type(settings.jwt_secret)("redis://127.0.0.1:1/0")})
+    async with live_parley(away, audio_pool, work=False, clean_queue=False) as live:
+        job = await live.text((await live.session())["id"])
+        assert job["status"] == "queued"
+        answer = await live.http.get("/health/ready")
+        assert answer.status_code == 200
+        assert "redis is away" in answer.json()["reasons"]

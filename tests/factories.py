@@ -1,0 +1,30 @@
+"""Rows that tests of the rules need, made by the rules themselves."""
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.models import LOCAL_USER_ID, Agent, Job, Session
+from shared.services import message as messages
+from shared.services.job import Budget
+
+BUDGET = Budget(attempts=4, deadline_s=3_600)
+
+
+async def make_session(db: AsyncSession) -> Session:
+    """A session with an agent of the local user's."""
+    agent = Agent(owner_id=LOCAL_USER_ID, name="Guide")
+    db.add(agent)
+    await db.flush()
+    session = Session(owner_id=LOCAL_USER_ID, agent_id=agent.id)
+    db.add(session)
+    await db.flush()
+    return session
+
+
+async def make_job(
+    db: AsyncSession, session: Session | None = None, *, reply_audio: bool = False, budget: Budget = BUDGET
+) -> Job:
+    """A submitted text; in a session of its own unless one is given."""
+    session = session or await make_session(db)
+    return await messages.submit(
+        db, owner_id=LOCAL_USER_ID, session_id=session.id, text="Hello", reply_audio=reply_audio, budget=budget
+    )

@@ -1,0 +1,215 @@
+"""An OpenAI-compatible server on a real socket that does what it is told.
+
+In process: `with FakeOpenAI() as fake: fake.script.add("chat", Answer(status=500))`. As a process:
+`python -m tests.fakes.openai_server --port N`, scripted over `POST /script`, `GET /calls`, `POST /reset`.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tests.fakes.mp3 import mp3_of
+from tests.fakes.openai_replies import Body, body_of, error_of
+from tests.fakes.openai_script import Answer, Call, Endpoint, Script
+
+DRIP_DELAY_S = 0.01
+CLOSE_S = 0.02
+_SECRET_HEADERS = {"authorization", "api-key", "cookie"}
+# By the client's and the server's address.
+_transports: dict[object, asyncio.Transport] = {}
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's own, which also lets a fault reach the connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's does
+        super().connection_made(transport)
+        _transports[(self.client, self.server)] = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _transports.pop((self.client, self.server), None)
+        super().connection_lost(exc)
+
+
+class FakeRoutes:
+    """The server's endpoints; what they answer is in `script`."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        posts = {
+            "/v1/chat/completions": self.chat,
+            "/v1/audio/transcriptions": self.transcriptions,
+            "/v1/audio/speech": self.speech,
+            "/script": self.load,
+            "/reset": self.reset,
+        }
+        gets = {"/v1/models": self.models, "/calls": self.calls}
+        routes = [Route(path, handler, methods=["POST"]) for path, handler in posts.items()]
+        return Starlette(routes=routes + [Route(path, handler, methods=["GET"]) for path, handler in gets.items()])
+
+    async def chat(self, request: Request) -> Response:
+        """`POST /v1/chat/completions`, streamed or whole."""
+        asked = await request.json()
+        call = _call("chat", request, model=asked.get("model", ""), messages=asked.get("messages", []))
+        said = [message.get("content") for message in call.messages if message.get("role") == "user"]
+        call.text, call.stream = str(said[-1]) if said else "", bool(asked.get("stream"))
+        options = asked.get("stream_options") or {}
+        return await self._serve(request, call, wants_usage=bool(options.get("include_usage")))
+
+    async def transcriptions(self, request: Request) -> Response:
+        """`POST /v1/audio/transcriptions`."""
+        async with request.form() as form:
+            call = _call("transcriptions", request, model=str(form.get("model", "")))
+            call.languages = [str(code) for code in form.getlist("languages[]")]
+            call.language = str(form["language"]) if "language" in form else None
+            call.response_format = str(form["response_format"]) if "response_format" in form else None
+            upload = form.get("file")
+            data = b""
+            if isinstance(upload, UploadFile):
+                call.filename, data = upload.filename or "", await upload.read()
+        call.size, call.sha256 = len(data), hashlib.sha256(data).hexdigest()
+        return await self._serve(request, call)
+
+    async def speech(self, request: Request) -> Response:
+        """`POST /v1/audio/speech`."""
+        asked = await request.json()
+        call = _call("speech", request, model=asked.get("model", ""), text=str(asked.get("input", "")))
+        call.voice, call.response_format = asked.get("voice"), asked.get("response_format")
+        return await self._serve(request, call)
+
+    async def models(self, request: Request) -> Response:
+        """`GET /v1/models`."""
+        return await self._serve(request, _call("models", request))
+
+    async def load(self, request: Request) -> Response:
+        """`POST /script`: `{"add": {endpoint: [answer]}, "always": {endpoint: answer}, "heard": {sha256: {…}}}`."""
+        self._script.load(await request.json())
+        return JSONResponse({"loaded": True})
+
+    async def calls(self, _request: Request) -> Response:
+        """`GET /calls`."""
+        return JSONResponse(self._script.dump())
+
+    async def reset(self, _request: Request) -> Response:
+        """`POST /reset`."""
+        self._script.reset()
+        return JSONResponse({"reset": True})
+
+    async def _serve(self, request: Request, call: Call, *, wants_usage: bool = False) -> Response:
+        answer = self._script.begin(call)
+        try:
+            while answer.hang and (await request.receive())["type"] != "http.disconnect":
+                pass
+            await asyncio.sleep(answer.delay_s)
+        except asyncio.CancelledError:
+            self._script.end(call)
+            raise
+        if answer.hang or answer.drop:
+            self._script.end(call)
+            _transport(request).abort()
+            return Response()
+        if answer.status == 200:
+            body = body_of(call, answer, wants_usage=wants_usage)
+        else:
+            body = error_of(answer, request.headers.get("authorization", ""))
+        chunks = self._send(request, call, answer, body)
+        headers = {"content-type": body.content_type, **answer.headers}
+        return StreamingResponse(chunks, answer.status, headers)
+
+    async def _send(self, request: Request, call: Call, answer: Answer, body: Body) -> AsyncIterator[bytes]:
+        pause = answer.chunk_delay_s or (DRIP_DELAY_S if answer.drip else 0)
+        try:
+            for number, chunk in enumerate(body.chunks(drip=answer.drip)):
+                if number == answer.cut_after:
+                    await _close(request)
+                    return
+                if number == answer.stall_after:
+                    await asyncio.Event().wait()
+                if pause:
+                    await asyncio.sleep(pause)
+                for piece in _split(chunk, answer.split_bytes):
+                    yield piece
+            call.finished = True
+        finally:
+            self._script.end(call)
+
+
+def _call(endpoint: Endpoint, request: Request, **more: Any) -> Call:
+    headers = {name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS}
+    return Call(number=0, endpoint=endpoint, headers=headers, **more)
+
+
+def _split(chunk: bytes, size: int | None) -> list[bytes]:
+    return [chunk[start : start + size] for start in range(0, len(chunk), size)] if size else [chunk]
+
+
+def _transport(request: Request) -> asyncio.Transport:
+    return _transports[(request.scope["client"], request.scope["server"])]
+
+
+async def _close(request: Request) -> None:
+    """End the connection in the middle of the body: what was sent arrives, the end does not."""
+    _transport(request).close()
+    await asyncio.sleep(CLOSE_S)
+
+
+class FakeOpenAI:
+    """The server in a thread with its own event loop; `url` is the base URL to configure."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self._socket = socket.socket()
+        self._server = uvicorn.Server(server_config(self.script))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.001)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def server_config(script: Script, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
+    """uvicorn, quiet; asyncio and uvloop both set TCP_NODELAY on every connection."""
+    mp3_of(1)  # encoded now, so that the first call is as fast as the next
+    app = FakeRoutes(script).app()
+    return uvicorn.Config(
+        app, host=host, port=port, http=_Protocol, lifespan="off", log_level="critical", date_header=False
+    )
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    uvicorn.Server(server_config(Script(), options.host, options.port)).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Transactions, the database's clock, and the after-commit list, on both databases."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import select
+
+from shared.db import Database, Effect, JobChanged, after_commit, db_now
+from shared.errors import Unavailable
+from shared.models import LOCAL_USER_ID, User
+
+
+@pytest.fixture
+async def effects() -> list[Effect]:
+    return []
+
+
+@pytest.fixture
+async def database(database_url: str, effects: list[Effect]) -> AsyncIterator[Database]:
+    async def run(found: list[Effect]) -> None:
+        effects.extend(found)
+
+    database = Database(database_url, run)
+    yield database
+    await database.close()
+
+
+async def test_a_block_that_ends_well_is_committed_and_then_has_its_effects(
+    database: Database, effects: list[Effect]
+) -> None:
+    async with database.write() as db:
+        db.add(User(username="ann"))
+        after_commit(db, JobChanged(LOCAL_USER_ID))
+        assert effects == []
+    assert effects == [JobChanged(LOCAL_USER_ID)]
+    async with database.read() as db:
+        assert (await db.exec(select(User).where(User.username == "ann"))).first()
+
+
+async def test_a_block_that_fails_leaves_nothing_and_has_no_effect(database: Database, effects: list[Effect]) -> None:
+    async def fail() -> None:
+        async with database.write() as db:
+            db.add(User(username="bob"))
+            after_commit(db, JobChanged(LOCAL_USER_ID))
+            await db.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert effects == []
+    async with database.read() as db:
+        assert (await db.exec(select(User).where(User.username == "bob"))).first() is None
+
+
+async def test_times_are_the_databases_own_to_the_fraction_of_a_second_and_in_utc(database: Database) -> None:
+    async with database.write() as db:
+        user = User(username="eve")
+        db.add(user)
+        await db.flush()
+        created = user.created_at
+        user.username = "eva"
+        await db.flush()
+        later, past = (await db.exec(select(db_now(90.5), db_now(-90.5)))).one()
+    assert created.tzinfo is not None
+    assert abs(created - datetime.now(UTC)) < timedelta(seconds=5)
+    assert user.updated_at >= created
+    assert timedelta(seconds=180) < later - past < timedelta(seconds=182)
+    async with database.read() as db:
+        found = (await db.exec(select(User).where(User.created_at > db_now(-60), User.username == "eva"))).one()
+        assert found.created_at == created
+        assert (await db.exec(select(User).where(User.created_at > db_now(60)))).all() == []
+
+
+async def test_writers_at_once_wait_for_each_other_and_lose_nothing(database: Database) -> None:
+    async def add(n: int) -> None:
+        async with database.write() as db:
+            known = (await db.exec(select(User).where(User.username == f"u{n}"))).first()
+            assert known is None
+            db.add(User(username=f"u{n}"))
+
+    await asyncio.gather(*(add(n) for n in range(60)))
+    async with database.read() as db:
+        assert len((await db.exec(select(User).where(User.id != LOCAL_USER_ID))).all()) == 60
+
+
+async def test_a_read_does_not_wait_for_a_writer(database: Database) -> None:
+    async with database.write() as db:
+        db.add(User(username="slow"))
+        await db.flush()
+        async with asyncio.timeout(2), database.read() as other:
+            assert (await other.exec(select(User).where(User.username == "slow"))).first() is None
+
+
+async def test_a_locked_sqlite_file_is_unavailable(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    with sqlite3.connect(sqlite_url.split("///")[1], isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable) as caught:
+            async with database.write() as db:
+                db.add(User(username="late"))
+        assert caught.value.retry_after
+        other.execute("ROLLBACK")
+    other.close()
+    await database.close()
+
+
+async def test_a_postgresql_that_is_away_is_unavailable() -> None:
+    database = Database("postgresql+asyncpg://nobody@127.0.0.1:1/none")
+    with pytest.raises(Unavailable):
+        async with database.read() as db:
+            await db.exec(select(User))
+    await database.close()
+
+
+async def test_sqlite_survives_a_power_cut_and_reads_cannot_write(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    async with database.write() as db:
+        connection = await db.connection()
+        for pragma, expected in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
+            assert (await connection.execute(text(f"PRAGMA {pragma}"))).scalar() == expected
+    with pytest.raises(Unavailable):
+        async with database.read() as db:
+            await (await db.connection()).execute(text("DELETE FROM user"))
+    await database.close()

@@ -1,0 +1,63 @@
+"""What goes onto the queue, and what happens when Redis is away."""
+
+import json
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from arq.connections import ArqRedis
+from arq.constants import default_queue_name, job_key_prefix
+
+from shared.db import Dispatch, JobChanged
+from shared.queue import JOB_CHANNEL, WAKE_CHANNEL, Queue, open_redis
+
+
+@pytest.fixture(params=["in-process", "redis"])
+async def queue(request: pytest.FixtureRequest) -> AsyncIterator[Queue]:
+    url = request.getfixturevalue("redis") if request.param == "redis" else None
+    queue = Queue(open_redis(url))
+    await queue.redis.flushdb()
+    yield queue
+    await queue.close()
+
+
+async def test_an_entry_carries_one_job_id_as_json_and_nothing_else(queue: Queue) -> None:
+    job_id = uuid4()
+    await queue.after_commit([Dispatch(job_id, 3)])
+    entry = await queue.redis.get(f"{job_key_prefix}{job_id}:3")
+    assert json.loads(entry)["a"] == [str(job_id)]
+    assert json.loads(entry)["k"] == {}
+    assert set(json.loads(entry)) == {"t", "f", "a", "k", "et"}
+
+
+async def test_dispatching_the_same_number_again_changes_nothing(queue: Queue) -> None:
+    job_id = uuid4()
+    await queue.after_commit([Dispatch(job_id, 1)])
+    before = await queue.redis.zrange(default_queue_name, 0, -1, withscores=True)
+    await queue.after_commit([Dispatch(job_id, 1), Dispatch(job_id, 1)])
+    assert await queue.redis.zrange(default_queue_name, 0, -1, withscores=True) == before
+    await queue.after_commit([Dispatch(job_id, 2)])
+    assert await queue.redis.zcard(default_queue_name) == 2
+
+
+async def test_workers_are_woken_and_waiters_told(queue: Queue) -> None:
+    job_id = uuid4()
+    async with queue.redis.pubsub() as heard:
+        await heard.subscribe(WAKE_CHANNEL, JOB_CHANNEL)
+        await queue.after_commit([Dispatch(job_id, 1), JobChanged(job_id), JobChanged(job_id)])
+        messages = []
+        while (message := await heard.get_message(timeout=0.5)) is not None:
+            if message["type"] == "message":
+                messages.append((message["channel"].decode(), message["data"].decode()))
+    assert messages == [(WAKE_CHANNEL, ""), (JOB_CHANNEL, str(job_id))]
+
+
+async def test_redis_away_is_no_error() -> None:
+    queue = Queue(open_redis("redis://127.0.0.1:1/0"))
+    await queue.after_commit([Dispatch(uuid4(), 1), JobChanged(uuid4())])
+    await queue.close()
+
+
+def test_the_queue_speaks_json(queue: Queue) -> None:
+    assert isinstance(queue.redis, ArqRedis)
+    assert queue.redis.job_deserializer is json.loads

@@ -1,0 +1,69 @@
+"""What a worker puts right when something was lost."""
+
+import asyncio
+
+import pytest
+from sqlmodel import select, update
+
+from shared.audio.pool import AudioPool
+from shared.config import Settings
+from shared.db import db_now
+from shared.models import Blob, Job
+from shared.queue import Queue, open_redis
+from shared.services import blob as blobs
+from tests.conftest import SAMPLES
+from tests.fakes.openai_script import Answer
+from tests.fakes.openai_server import FakeOpenAI
+from tests.live import API, Live
+from worker.main import serve
+from worker.reconciler import sweep_blobs
+from worker.state import open_worker
+
+
+@pytest.mark.parametrize("stack", ["servers"], indirect=True)
+async def test_a_wiped_redis_loses_no_message(
+    parley_without_worker: Live, settings: Settings, audio_pool: AudioPool
+) -> None:
+    live = parley_without_worker
+    queued = [await live.text((await live.session())["id"]) for _ in range(5)]
+    await live.stores.queue.redis.flushall()
+    async with live.stores.database.write() as db:  # as if they had been sent a while ago
+        await db.exec(update(Job).values(dispatched_at=db_now(-60)))
+    stopping = asyncio.Event()
+    assert settings.redis_url
+    queue = Queue(open_redis(settings.redis_url.get_secret_value()))
+    working = asyncio.create_task(serve(settings, queue, stopping=stopping, audio=audio_pool))
+    for job in queued:
+        assert (await live.done(job))["status"] == "succeeded"
+    stopping.set()
+    await working
+    await queue.close()
+
+
+async def test_bytes_of_a_deleted_session_are_swept(parley: Live, fake: FakeOpenAI) -> None:
+    session = await parley.session()
+    await parley.done(await parley.voice(session["id"], SAMPLES / "en_13.flac"))
+    await parley.http.delete(f"{API}/session/{session['id']}")
+    async with parley.stores.database.write() as db:
+        tombstones = (await db.exec(select(Blob))).all()
+        assert len(tombstones) >= 3
+        await db.exec(update(Blob).values(updated_at=db_now(-blobs.TOMBSTONE_S - 1)))
+
+    async with open_worker(parley.stores.settings, parley.stores.queue, parley.stores.audio) as worker:
+        await sweep_blobs(worker)
+    folder = parley.stores.settings.data_dir / "blobs"
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    async with parley.stores.database.read() as db:
+        assert (await db.exec(select(Blob))).all() == []
+    assert fake.script.count("chat") == 1
+
+
+async def test_deleting_a_session_stops_its_running_job(parley: Live, fake: FakeOpenAI) -> None:
+    session = await parley.session()
+    fake.script.add("chat", Answer(delay_s=1.5))
+    job = await parley.text(session["id"])
+    await parley.running(job)
+    await parley.http.delete(f"{API}/session/{session['id']}")
+    other = await parley.session()
+    assert (await parley.done(await parley.text(other["id"])))["status"] == "succeeded"
+    assert (await parley.http.get(job["links"]["self"])).status_code == 404
