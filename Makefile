@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types contracts check requirements fuzz postman clean
+.PHONY: help run test lint types contracts check requirements fuzz faults postman clean
 
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
 	command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo $(p))))
@@ -30,6 +30,9 @@ check: lint types contracts test ## what CI runs
 
 fuzz: $(VENV)/.dev ## ten thousand random requests built from the schema
 	PARLEY_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest tests/api/test_schema_fuzz.py --timeout=3600 $(ARGS)
+
+faults: $(VENV)/.dev ## kill, stall, stop and starve every part, each case twenty times; CI does it once
+	PARLEY_FAULT_SEEDS=20 $(BIN)/python -m pytest -n auto tests/faults --timeout=900 $(ARGS)
 
 postman: $(VENV)/.dev ## run the Postman collection against a server of its own (needs npx)
 	$(BIN)/python -m tests.postman

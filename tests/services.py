@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -9,11 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+
+S = TypeVar("S", bound="RedisServer | PostgresServer")
 
 REQUIRED = os.environ.get("PARLEY_TEST_SERVICES") == "required"
 
@@ -44,24 +47,92 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 
     raise RuntimeError(f"nothing listens on port {port}")
 
 
-@contextmanager
-def redis_server() -> Iterator[str]:
-    """A Redis that keeps nothing; its URL."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        missing("redis-server")
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
+class Server:
+    """A server process of ours on a port that it keeps; it can be stopped, stalled and started again."""
+
+    def __init__(self, command: list[str], port: int, folder: Path, user: str | None = None) -> None:
+        self.port = port
+        self._command = command
+        self._folder = folder
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, again after a stop, and wait until it answers."""
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(self._command, stdout=quiet, stderr=quiet, user=self._user, cwd=self._folder)
+        wait_for_port(self.port, self._process)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it and wait until it has ended; SIGKILL leaves it no time to save anything."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(number)
+            self._process.wait()
+
+    def stall(self) -> None:
+        """Freeze it: its connections stay open and nothing is answered."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process, "it was not started"
+        self._process.send_signal(number)
+
+
+class RedisServer(Server):
+    """A Redis that keeps nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            missing("redis-server")
+        port = free_port()
+        command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        super().__init__(command, port, folder)
+        self.url = f"redis://127.0.0.1:{port}/0"
+
+
+class PostgresServer(Server):
+    """A PostgreSQL with trust authentication; `url` is without a database."""
+
+    def __init__(self, folder: Path) -> None:
+        folder_of_programs = _postgres_folder()
+        if folder_of_programs is None:
+            missing("PostgreSQL")
+        initdb, postgres, pg_isready = [str(folder_of_programs / name) for name in ("initdb", "postgres", "pg_isready")]
+        user = "postgres" if hasattr(os, "geteuid") and os.geteuid() == 0 else None  # it refuses to run as root
+        port = free_port()
+        data = folder / "data"
+        if user:
+            shutil.chown(folder, user)
+        subprocess.run(
+            [initdb, "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
+            check=True,
             stdout=subprocess.DEVNULL,
+            user=user,
+            cwd=folder,
         )
-        try:
-            wait_for_port(port, process)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-            process.wait()
+        command = [
+            postgres, "-D", str(data), "-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1",
+            "-c", "fsync=off", "-c", "max_connections=200", "-c", "log_min_messages=panic",
+            "-c", "log_min_error_statement=panic",
+        ]  # fmt: skip
+        super().__init__(command, port, folder, user)
+        self._is_ready = [pg_isready, "-h", "127.0.0.1", "-p", str(port), "-q"]
+        self.url = f"postgresql+asyncpg://postgres@127.0.0.1:{port}"
+
+    def start(self) -> None:
+        super().start()
+        while subprocess.run(self._is_ready, check=False).returncode:
+            time.sleep(0.05)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """End it, and the transactions under way with it: SIGTERM would wait for its clients to go."""
+        super().stop(number)
 
 
 def _postgres_folder() -> Path | None:
@@ -73,40 +144,29 @@ def _postgres_folder() -> Path | None:
 
 
 @contextmanager
+def private(kind: type[S]) -> Iterator[S]:
+    """A started server of one's own, in a folder that goes with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = kind(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """A Redis that keeps nothing; its URL."""
+    with private(RedisServer) as server:
+        yield server.url
+
+
+@contextmanager
 def postgres_server() -> Iterator[str]:
     """A PostgreSQL with trust authentication; its URL without a database."""
-    folder_of_programs = _postgres_folder()
-    if folder_of_programs is None:
-        missing("PostgreSQL")
-    initdb, postgres, pg_isready = [str(folder_of_programs / name) for name in ("initdb", "postgres", "pg_isready")]
-    user = "postgres" if hasattr(os, "geteuid") and os.geteuid() == 0 else None  # it refuses to run as root
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
-        if user:
-            shutil.chown(folder, user)
-        subprocess.run(
-            [initdb, "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            user=user,
-            cwd=folder,
-        )
-        process = subprocess.Popen(
-            [postgres, "-D", str(data), "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1",
-             "-c", "fsync=off", "-c", "max_connections=200", "-c", "log_min_messages=panic",
-             "-c", "log_min_error_statement=panic"],
-            stderr=subprocess.DEVNULL, user=user, cwd=folder,
-        )  # fmt: skip
-        try:
-            wait_for_port(port, process)
-            ready = [pg_isready, "-h", "127.0.0.1", "-p", str(port), "-q"]
-            while subprocess.run(ready, check=False).returncode:
-                time.sleep(0.05)
-            yield f"postgresql+asyncpg://postgres@127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait()
+    with private(PostgresServer) as server:
+        yield server.url
 
 
 AWS = {

@@ -35,6 +35,7 @@ class Answer:
     done: bool = True  # False: no [DONE] after the stream
     drop: bool = False  # the connection is reset before a byte is sent
     hang: bool = False  # no byte is ever sent
+    hold: bool = False  # no byte is sent before `Script.release()`
     cut_after: int | None = None  # the connection is closed after n chunks
     stall_after: int | None = None  # nothing comes after n chunks, the connection stays open
     drip: bool = False  # a chunk is repeated for ever
@@ -64,6 +65,7 @@ class Call:
     languages: list[str] = field(default_factory=list)
     response_format: str | None = None
     voice: str | None = None
+    held: bool = False  # waits for `Script.release()`
     finished: bool = False  # the answer was sent to its end
     at: float = field(default_factory=time.monotonic)  # when it came in, in seconds of that clock
 
@@ -111,22 +113,31 @@ class Script:
         """The calls of this endpoint, in the order they came."""
         return [call for call in self.calls if call.endpoint == endpoint]
 
+    def release(self, *calls: Call) -> None:
+        """Let held calls be answered; without any named, all of them."""
+        for call in calls or self.calls:
+            call.held = False
+
     def begin(self, call: Call) -> Answer:
         """Record a call and choose its answer."""
         with self._lock:
-            call.number = len(self.calls)
+            answer = self._choose(call)
+            call.number, call.held = len(self.calls), answer.hold
             self.calls.append(call)
             self.active[call.endpoint] += 1
             self.peak[call.endpoint] = max(self.peak[call.endpoint], self.active[call.endpoint])
-            queued = self._queued[call.endpoint]
-            answer = next((answer for answer in queued if _fits(answer, call)), None)
-            if answer is not None:
-                queued.remove(answer)
-                return answer
-            standing = self._standing.get(call.endpoint)
-            if standing is not None and _fits(standing, call):
-                return standing
-            return self._heard.get(call.sha256, Answer())
+        return answer
+
+    def _choose(self, call: Call) -> Answer:
+        queued = self._queued[call.endpoint]
+        answer = next((answer for answer in queued if _fits(answer, call)), None)
+        if answer is not None:
+            queued.remove(answer)
+            return answer
+        standing = self._standing.get(call.endpoint)
+        if standing is not None and _fits(standing, call):
+            return standing
+        return self._heard.get(call.sha256, Answer())
 
     def end(self, call: Call) -> None:
         """Count the call as no longer being served."""

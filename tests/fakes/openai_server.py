@@ -27,6 +27,7 @@ from tests.fakes.openai_script import Answer, Call, Endpoint, Script
 
 DRIP_DELAY_S = 0.01
 CLOSE_S = 0.02
+HOLD_POLL_S = 0.005
 _SECRET_HEADERS = {"authorization", "api-key", "cookie"}
 # By the client's and the server's address.
 _transports: dict[object, asyncio.Transport] = {}
@@ -116,6 +117,8 @@ class FakeRoutes:
         try:
             while answer.hang and (await request.receive())["type"] != "http.disconnect":
                 pass
+            while call.held and not await request.is_disconnected():
+                await asyncio.sleep(HOLD_POLL_S)
             await asyncio.sleep(answer.delay_s)
         except asyncio.CancelledError:
             self._script.end(call)
