@@ -11,6 +11,8 @@ from fastapi.openapi.utils import get_openapi
 
 from api import errors, pages
 from api.auth import AuthMiddleware
+from api.backlog import Backlog
+from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
 from api.routes import agent, events, health, job, message, session
 from api.schemas.problem import Problem
@@ -38,12 +40,16 @@ async def open_stores(
     database = Database(settings.embedded_database_url, own_queue.after_commit)
     events_ = JobEvents(own_queue.redis)
     own_audio = audio or AudioPool()
+    lag = LoopLag()
     events_.start()
+    lag.start()
     warming = asyncio.create_task(own_audio.warm())
     try:
-        yield Stores(settings, database, own_queue, events_, Storage(settings.embedded_blob_url), own_audio)
+        blobs, backlog = Storage(settings.embedded_blob_url), Backlog(settings.max_unfinished_jobs)
+        yield Stores(settings, database, own_queue, events_, blobs, own_audio, backlog, lag)
     finally:
         await events_.close()
+        await lag.close()
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)
         if audio is None:

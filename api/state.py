@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from api.backlog import Backlog
+from api.lag import LoopLag
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
@@ -13,7 +15,7 @@ from shared.storage import Storage
 
 @dataclass(frozen=True)
 class Stores:
-    """SQL, the queue, the events over it, the blobs, and the processes that look at audio."""
+    """SQL, the queue, the events over it, the blobs, the processes that look at audio, and what is measured."""
 
     settings: Settings
     database: Database
@@ -21,6 +23,8 @@ class Stores:
     events: JobEvents
     blobs: Storage
     audio: AudioPool
+    backlog: Backlog
+    lag: LoopLag
 
     @property
     def budget(self) -> Budget:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import IO, NamedTuple
 from uuid import UUID
 
+import structlog
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlmodel import col
@@ -15,7 +16,7 @@ from sqlmodel import col
 from api.multipart import PartEnd, PartStart, read_events
 from api.state import Stores
 from shared.audio.probe import probe
-from shared.errors import AppError, Invalid, TooLarge
+from shared.errors import AppError, Invalid, TooLarge, Unavailable
 from shared.models import Blob, BlobPurpose
 from shared.models.agent import LanguageCode
 from shared.services import blob as blobs
@@ -24,6 +25,8 @@ from shared.services import session as sessions
 MAX_FIELD = 1_000
 MAX_FORM = 65_536  # boundaries and fields around the file
 SPOOL_CHUNK = 256 * 1024
+
+log = structlog.get_logger(__name__)
 
 
 class VoiceForm(BaseModel):
@@ -60,12 +63,15 @@ async def receive(request: Request, stores: Stores, owner_id: UUID) -> AsyncIter
 
 
 async def _discard(stores: Stores, blob: Blob) -> None:
-    async with stores.database.write() as db:
-        if not await blobs.bury_pending(db, col(Blob.id) == blob.id):
-            return  # it was committed after all
-    await stores.blobs.delete(blob.key)
-    async with stores.database.write() as db:
-        await blobs.forget(db, [blob.id])
+    try:
+        async with stores.database.write() as db:
+            if not await blobs.bury_pending(db, col(Blob.id) == blob.id):
+                return  # it was committed after all
+        await stores.blobs.delete(blob.key)
+        async with stores.database.write() as db:
+            await blobs.forget(db, [blob.id])
+    except Unavailable as error:
+        log.warning("upload.not_discarded", blob=str(blob.id), code=error.code)  # a reconciler will
 
 
 class _Reader:

@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     max_upload_mb: float = Field(25.0, gt=0)
     max_audio_s: float = Field(600.0, gt=0)
     max_chat_history_context: int = Field(20, ge=1)
+    max_unfinished_jobs: int = Field(20_000, ge=1)
 
     worker_concurrency: int = Field(20, ge=1)
     max_attempts: int = Field(4, ge=1)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from asyncpg import PostgresError
+from asyncpg import DiskFullError, PostgresError
 from sqlalchemy import DateTime, Dialect, Float, event, literal
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,13 +18,15 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
+from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.errors import Unavailable
+from shared.errors import StorageFull, Unavailable
 
 RETRY_S = 2.0
 POOL_S = 3.0  # how long a request waits for a connection, and then
 BUSY_S = 1.9  # for a lock or an answer, before it is told to come back
+ABANDONED_S = 5.0  # after which PostgreSQL takes its locks from a process that stopped in a transaction
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -86,6 +89,12 @@ Effect = Dispatch | JobChanged
 Effects = Callable[[list[Effect]], Awaitable[None]]
 
 
+def upsert(db: AsyncSession, table: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT with `on_conflict_do_…`, which the two databases spell alike and SQLAlchemy apart."""
+    kind = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
+    return kind(table)
+
+
 def after_commit(db: AsyncSession, effect: Effect) -> None:
     """Leave what must follow the commit of `db`; nothing of it happens when the transaction fails."""
     db.info.setdefault("after_commit", []).append(effect)
@@ -106,7 +115,7 @@ class Database:
         else:
             self._reads = self._writes = create_async_engine(
                 url, hide_parameters=True, pool_size=20, max_overflow=0, pool_timeout=POOL_S, pool_pre_ping=False,
-                connect_args={"timeout": BUSY_S, "server_settings": {"application_name": "parley"}},
+                connect_args={"timeout": BUSY_S, "command_timeout": BUSY_S, "server_settings": _POSTGRESQL},
             )  # fmt: skip
 
     @asynccontextmanager
@@ -141,6 +150,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (InterfaceError, InternalError, OperationalError, PoolTimeout, PostgresError, OSError) as error:
+        if _is_full(error):
+            raise StorageFull("The database has no room left.", retry_after=RETRY_S) from error
         raise Unavailable(_AWAY, retry_after=RETRY_S) from error
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
@@ -149,6 +160,17 @@ def _translated() -> Iterator[None]:
         raise Unavailable(_AWAY, retry_after=RETRY_S) from error
 
 
+def _is_full(error: Exception) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    codes = getattr(cause, "sqlite_errorname", None), getattr(cause, "sqlstate", None)
+    return "SQLITE_FULL" in codes or DiskFullError.sqlstate in codes
+
+
+_POSTGRESQL = {
+    "application_name": "parley",
+    "lock_timeout": f"{BUSY_S * 1_000:.0f}",
+    "idle_in_transaction_session_timeout": f"{ABANDONED_S * 1_000:.0f}",
+}
 _AWAY = "The database is away or too busy. Try again."
 
 

@@ -113,6 +113,13 @@ class Unavailable(AppError):
     title = "Unavailable"
 
 
+class StorageFull(Unavailable):
+    """There is no room left to store it."""
+
+    code = "storage_full"
+    title = "No room left"
+
+
 class Upstream(AppError):
     """A model provider failed. `transient` says whether the same call may succeed later."""
 

@@ -1,6 +1,8 @@
 """Rows that tests of the rules need, made by the rules themselves."""
 
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
 
 from shared.models import LOCAL_USER_ID, Agent, Job, Session
 from shared.services import message as messages
@@ -25,6 +27,14 @@ async def make_job(
 ) -> Job:
     """A submitted text; in a session of its own unless one is given."""
     session = session or await make_session(db)
-    return await messages.submit(
-        db, owner_id=LOCAL_USER_ID, session_id=session.id, text="Hello", reply_audio=reply_audio, budget=budget
+    job_id = uuid7()
+    await messages.submit(
+        db,
+        job_id=job_id,
+        owner_id=LOCAL_USER_ID,
+        session_id=session.id,
+        text="Hello",
+        reply_audio=reply_audio,
+        budget=budget,
     )
+    return (await db.exec(select(Job).where(Job.id == job_id))).one()

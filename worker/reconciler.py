@@ -8,6 +8,7 @@ import structlog
 
 from shared.errors import AppError
 from shared.services import blob as blobs
+from shared.services import idempotency as keys
 from shared.services import job as jobs
 from shared.services import worker as workers
 from worker.state import Worker
@@ -21,6 +22,8 @@ log = structlog.get_logger(__name__)
 async def reconcile_forever(worker: Worker) -> None:
     """Reconcile each `RECONCILE_S`, with jitter, until cancelled; nothing that goes wrong ends it."""
     beat_at = sweep_at = 0.0
+    renewal_s = worker.settings.lease_s / 3
+    sight = Sight(patience_s=renewal_s, gap_s=renewal_s + 2 * worker.settings.reconcile_s)
     while True:
         now = time.monotonic()
         try:
@@ -28,28 +31,55 @@ async def reconcile_forever(worker: Worker) -> None:
                 async with worker.database.write() as db:
                     await workers.beat(db, worker_id=worker.id, host=worker.host, pid=worker.pid)
                 beat_at = now + BEAT_S
-            await reconcile(worker)
+            await reconcile(worker, reclaim=sight.is_clear(time.time()))
             if now >= sweep_at:
-                await sweep_blobs(worker)
+                await sweep(worker)
                 sweep_at = now + SWEEP_S
         except AppError as error:
+            sight.lost()
             log.warning("reconciler.store_away", code=error.code)
         except Exception:  # the loop must not die
             log.exception("reconciler.broke")
         await asyncio.sleep(worker.settings.reconcile_s * random.uniform(0.8, 1.2))  # noqa: S311 - not for secrets
 
 
-async def reconcile(worker: Worker) -> None:
-    """Take back lost leases, end what is overdue, dispatch what is due. Any number may run at once."""
-    for rule in (jobs.reclaim_lost, jobs.expire_overdue, jobs.dispatch_due, blobs.give_up):
+class Sight:
+    """Whether this process has watched SQL long enough, without a gap, to call a lease lost.
+
+    When the database was away, or this machine asleep, the leases of the living ran out too: each gets
+    `patience_s`, in which every worker renews once, before anybody takes its jobs and pays for them again.
+    """
+
+    def __init__(self, *, patience_s: float, gap_s: float) -> None:
+        self._patience_s = patience_s
+        self._gap_s = gap_s
+        self._since: float | None = None
+        self._last = 0.0
+
+    def lost(self) -> None:
+        """SQL could not be asked."""
+        self._since = None
+
+    def is_clear(self, now: float) -> bool:
+        """Note that SQL is asked at `now`, in seconds of a clock that does not stop while the machine sleeps."""
+        if self._since is None or not 0 <= now - self._last <= self._gap_s:
+            self._since = now
+        self._last = now
+        return now - self._since >= self._patience_s
+
+
+async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
+    """Take back lost leases if `reclaim`, end what is overdue, dispatch what is due. Any number may run at once."""
+    rules = (jobs.expire_overdue, jobs.dispatch_due, blobs.give_up)
+    for rule in (jobs.reclaim_lost, *rules) if reclaim else rules:
         async with worker.database.write() as db:
             count = await rule(db)
         if count:
             log.info("reconciler.acted", rule=rule.__name__, rows=count)
 
 
-async def sweep_blobs(worker: Worker) -> None:
-    """Remove the bytes of tombstones, then their rows. The store is never listed."""
+async def sweep(worker: Worker) -> None:
+    """Remove the bytes of tombstones, then their rows, and old idempotency keys. The store is never listed."""
     async with worker.database.read() as db:
         found = await blobs.sweepable(db)
     for _, key in found:
@@ -57,3 +87,5 @@ async def sweep_blobs(worker: Worker) -> None:
     if found:
         async with worker.database.write() as db:
             await blobs.forget(db, [blob_id for blob_id, _ in found])
+    async with worker.database.write() as db:
+        await keys.forget_old(db)

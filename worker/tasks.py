@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import IntegrityError
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.errors import AppError, Unavailable, Upstream
 from shared.services import job as jobs
@@ -14,10 +15,12 @@ from shared.services import turn as turns
 from shared.services.job import CancelRequestedError, Claim, LeaseLostError
 from worker.state import Worker
 from worker.turn.run import run_turn
+from worker.turn.save import save
 from worker.turn.step import OUTSIDE, StepFailedError
 
 LONGEST_DELAY_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0
+AGAIN_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +56,9 @@ async def run_job(ctx: dict[str, Any], job_id: str) -> None:
 async def _claim(worker: Worker, job_id: UUID) -> Claim | None:
     try:
         async with worker.database.write() as db:
-            return await jobs.claim(db, job_id=job_id, lease_s=worker.settings.lease_s)
+            return await jobs.claim(db, job_id=job_id, worker_id=worker.id, lease_s=worker.settings.lease_s)
     except IntegrityError:
-        return None  # another job of its session is running: its end dispatches this one
+        return None  # another job of its session, or another suspect, is running: its end dispatches this one
     except Unavailable:
         log.warning("job.not_claimed")  # the reconciler sends it again
         return None
@@ -76,45 +79,46 @@ async def _attempt(worker: Worker, claim: Claim) -> None:
 
 
 async def _keep_lease(worker: Worker, claim: Claim) -> None:
+    pause_s = worker.settings.lease_s / 3
     while True:
-        await asyncio.sleep(worker.settings.lease_s / 3)
+        await asyncio.sleep(pause_s)
         try:
             async with worker.database.write() as db:
                 await jobs.renew(db, claim, lease_s=worker.settings.lease_s)
+            pause_s = worker.settings.lease_s / 3
         except Unavailable:
-            log.warning("job.lease_not_renewed")  # it may still hold: try again
+            log.warning("job.lease_not_renewed")
+            pause_s = min(AGAIN_S, worker.settings.lease_s / 3)  # when SQL is back, before anybody may take the job
 
 
 async def _settle(worker: Worker, claim: Claim, failed: StepFailedError | None) -> None:
     """End a job as cancelled, or as its failed step demands; a lost lease leaves it to whoever has it now."""
     try:
         if failed is None:
-            async with worker.database.write() as db:
-                await jobs.cancelled(db, claim)
+            await save(worker, lambda db: jobs.cancelled(db, claim))
         else:
-            await _fail(worker, claim, failed)
+            await save(worker, lambda db: _fail(db, worker, claim, failed))
     except CancelRequestedError:
         await _settle(worker, claim, None)
     except LeaseLostError:
         log.warning("job.lease_lost", attempt=claim.attempt)
     except Unavailable:
-        log.warning("job.not_settled", attempt=claim.attempt)  # its lease runs out, and it is taken back
+        log.warning("job.not_settled", attempt=claim.attempt)  # it was, as far as can be told; else its lease runs out
 
 
-async def _fail(worker: Worker, claim: Claim, failed: StepFailedError) -> None:
+async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFailedError) -> None:
     error = failed.error
     again = _is_transient(error) and claim.attempts_left > 1
-    async with worker.database.write() as db:
-        await jobs.fence(db, claim)
-        if failed.name != OUTSIDE:
-            await turns.save_failed_step(db, claim, done=failed.done, code=error.code)
-        if again:
-            delay_s = _delay_s(worker.settings.max_attempts - claim.attempts_left, error.retry_after)
-            await jobs.give_back(db, claim, delay_s=delay_s)
-            log.warning("job.given_back", step=failed.name, code=error.code, delay_s=round(delay_s, 3))
-        else:
-            await jobs.fail(db, claim, error)
-            log.error("job.failed", step=failed.name, code=error.code)
+    await jobs.fence(db, claim)
+    if failed.name != OUTSIDE:
+        await turns.save_failed_step(db, claim, done=failed.done, code=error.code)
+    if again:
+        delay_s = _delay_s(worker.settings.max_attempts - claim.attempts_left, error.retry_after)
+        await jobs.give_back(db, claim, delay_s=delay_s)
+        log.warning("job.given_back", step=failed.name, code=error.code, delay_s=round(delay_s, 3))
+    else:
+        await jobs.fail(db, claim, error)
+        log.error("job.failed", step=failed.name, code=error.code)
 
 
 async def _hand_back(worker: Worker, claim: Claim) -> None:

@@ -5,24 +5,30 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from api.deps import CurrentUser, Db, DbRead, Deps, Page
+from api.idempotency import Once, once
 from api.schemas.agent import AgentPatch, AgentRead, AgentWrite
 from api.schemas.headers import CREATED
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEMS
 from shared.models import Agent
 from shared.services import agent as agents
+from shared.services import idempotency as keys
 
 router = APIRouter(prefix="/agent", tags=["agent"], responses=PROBLEMS)
 
 
 @router.post("", status_code=201, response_model=AgentRead, responses={201: {"headers": CREATED}})
-async def create_agent(body: AgentWrite, user_id: CurrentUser, db: Db, stores: Deps, response: Response) -> Agent:
+async def create_agent(
+    body: AgentWrite, user_id: CurrentUser, db: Db, stores: Deps, key: Once, response: Response
+) -> Agent:
     """Create an agent."""
-    agent = await agents.create(
-        db, owner_id=user_id, fields=body.model_dump(), providers=stores.settings.known_providers
-    )
+    with once(response) as agent:
+        request = keys.fingerprint("agent", body.model_dump_json())
+        agent.id = await keys.new_id(db, owner_id=user_id, key=key, request=request)
+        fields, providers = body.model_dump(), stores.settings.known_providers
+        await agents.create(db, agent_id=agent.id, owner_id=user_id, fields=fields, providers=providers)
     response.headers["Location"] = f"/api/v1/agent/{agent.id}"
-    return agent
+    return await agents.get(db, owner_id=user_id, agent_id=agent.id)
 
 
 @router.get("", response_model=PageOf[AgentRead])

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 PATIENCE_S = 3.0
 OLD_QUEUE_S = 60.0
+SLOW_LOOP_MS = 500.0
 
 
 @router.get("")
@@ -48,6 +49,9 @@ async def ready(stores: Deps, response: Response) -> Readiness:
         reasons.append("no live worker")
     if oldest and oldest > OLD_QUEUE_S:
         reasons.append("the oldest queued job is old")
+    loop_lag_ms = stores.lag.worst_ms
+    if loop_lag_ms > SLOW_LOOP_MS:
+        reasons.append("the event loop is held up")
     if not (checks["sql"] and checks["blobs"]):
         response.status_code = 503
     status = "unready" if response.status_code == 503 else "degraded" if reasons else "ready"  # noqa: PLR2004
@@ -56,6 +60,7 @@ async def ready(stores: Deps, response: Response) -> Readiness:
         reasons=reasons,
         workers=workers_alive if fleet else None,
         oldest_queued_s=oldest,
+        loop_lag_ms=loop_lag_ms,
         checks=checks,
     )
 

@@ -68,7 +68,8 @@ async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response:
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
 async def retry_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: Response) -> JobRead:
     """Run a failed job again from the step that failed; what was done is not done again."""
-    async with stores.database.write() as db:
+    async with stores.backlog.place() as place, stores.database.write() as db:
+        await place.take(db)
         await jobs.retry(db, owner_id=user_id, job_id=job_id, attempts=stores.settings.max_attempts)
     return await _now(stores, user_id, job_id, response)
 

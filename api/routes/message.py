@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from api.deps import CurrentUser, DbRead, Deps, Page
+from api.idempotency import Once, once
 from api.ranges import Conditional, Conditions, serve
 from api.schemas import headers
 from api.schemas.job import JobRead
@@ -17,6 +18,7 @@ from api.state import Stores
 from api.uploads import receive
 from api.waiting import Wait, describe, wait_for_job
 from shared.services import blob as blobs
+from shared.services import idempotency as keys
 from shared.services import message as messages
 
 router = APIRouter(prefix="/message", tags=["message"], responses=PROBLEMS)
@@ -33,6 +35,7 @@ ACCEPTED: Responses = {
         "headers": headers.ACCEPTED,
     },
 }
+CARRIED = ("location", "preference-applied", "idempotent-replayed")  # also when the answer is the sound itself
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 SOUND = {"audio/*": BINARY, "video/*": BINARY}  # a voice note may come in a container of films
 AUDIO: Responses = {
@@ -55,10 +58,16 @@ VOICE_FORM = {
 
 
 @router.post("/text", status_code=202, responses=ACCEPTED)
-async def submit_text(body: TextSubmit, user_id: CurrentUser, stores: Deps, wait: Wait, response: Response) -> JobRead:
+async def submit_text(
+    body: TextSubmit, user_id: CurrentUser, stores: Deps, wait: Wait, key: Once, response: Response
+) -> JobRead:
     """Say something in text. The job that answers it comes back at once."""
-    async with stores.database.write() as db:
-        job = await messages.submit(db, owner_id=user_id, budget=stores.budget, **body.model_dump())
+    request = keys.fingerprint("message/text", body.model_dump_json())
+    with once(response) as job:
+        async with stores.backlog.place() as place, stores.database.write() as db:
+            job.id = await keys.new_id(db, owner_id=user_id, key=key, request=request)
+            await place.take(db)
+            await messages.submit(db, job_id=job.id, owner_id=user_id, budget=stores.budget, **body.model_dump())
     return await _accepted(stores, user_id, job.id, wait, response)
 
 
@@ -72,29 +81,43 @@ async def submit_text(body: TextSubmit, user_id: CurrentUser, stores: Deps, wait
     },
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": VOICE_FORM}}}},
 )
-async def submit_voice(request: Request, user_id: CurrentUser, stores: Deps, wait: Wait, response: Response) -> Any:
+async def submit_voice(
+    request: Request, user_id: CurrentUser, stores: Deps, wait: Wait, key: Once, response: Response
+) -> Any:
     """Say something in a voice note. The job that answers it comes back at once.
 
     With `Prefer: wait=N` and `Accept: audio/mpeg` a reply that is ready in time is the mp3 itself.
     """
-    async with receive(request, stores, user_id) as upload, stores.database.write() as db:
-        form = upload.form
-        await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
-        job = await messages.submit(
-            db,
-            owner_id=user_id,
-            session_id=form.session_id,
-            blob_id=upload.blob.id,
-            language_hint=form.language,
-            reply_audio=form.reply_audio,
-            budget=stores.budget,
-        )
+    if key is None:  # else it may be a replay, which is answered however much is waiting
+        async with stores.database.read() as db:
+            await stores.backlog.check(db)
+    with once(response) as job:
+        async with (
+            receive(request, stores, user_id) as upload,
+            stores.backlog.place() as place,
+            stores.database.write() as db,
+        ):
+            form = upload.form
+            same = keys.fingerprint("message/voice", form.model_dump_json(), upload.content.sha256)
+            job.id = await keys.new_id(db, owner_id=user_id, key=key, request=same)
+            await place.take(db)
+            await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
+            await messages.submit(
+                db,
+                job_id=job.id,
+                owner_id=user_id,
+                session_id=form.session_id,
+                blob_id=upload.blob.id,
+                language_hint=form.language,
+                reply_audio=form.reply_audio,
+                budget=stores.budget,
+            )
     accepted = await _accepted(stores, user_id, job.id, wait, response)
     if request.headers.get("accept", "").startswith("audio/") and accepted.result and accepted.result.audio:
         async with stores.database.read() as db:
             view = await messages.get(db, owner_id=user_id, message_id=accepted.result.message_id)  # type: ignore[arg-type]  # it has audio
         sound = await serve(stores.blobs, view.blob, Conditions())
-        sound.headers.update({name: response.headers[name] for name in ("location", "preference-applied")})
+        sound.headers.update({name: response.headers[name] for name in CARRIED if name in response.headers})
         return sound
     return accepted
 

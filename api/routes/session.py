@@ -5,22 +5,27 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from api.deps import CurrentUser, Db, DbRead, Page
+from api.idempotency import Once, once
 from api.schemas.headers import CREATED
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEMS
 from api.schemas.session import SessionPatch, SessionRead, SessionWrite
 from shared.models import Session
+from shared.services import idempotency as keys
 from shared.services import session as sessions
 
 router = APIRouter(prefix="/session", tags=["session"], responses=PROBLEMS)
 
 
 @router.post("", status_code=201, response_model=SessionRead, responses={201: {"headers": CREATED}})
-async def create_session(body: SessionWrite, user_id: CurrentUser, db: Db, response: Response) -> Session:
+async def create_session(body: SessionWrite, user_id: CurrentUser, db: Db, key: Once, response: Response) -> Session:
     """Open a conversation with an agent."""
-    session = await sessions.create(db, owner_id=user_id, fields=body.model_dump())
+    with once(response) as session:
+        request = keys.fingerprint("session", body.model_dump_json())
+        session.id = await keys.new_id(db, owner_id=user_id, key=key, request=request)
+        await sessions.create(db, session_id=session.id, owner_id=user_id, fields=body.model_dump())
     response.headers["Location"] = f"/api/v1/session/{session.id}"
-    return session
+    return await sessions.get(db, owner_id=user_id, session_id=session.id)
 
 
 @router.get("", response_model=PageOf[SessionRead])

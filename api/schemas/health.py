@@ -15,7 +15,11 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`ready`; `degraded` with reasons while submits are still accepted; `unready` when they can't be."""
+    """`ready`; `degraded` with reasons while submits are still accepted; `unready` when they can't be.
+
+    `oldest_queued_s` is the age of the oldest queued job; `loop_lag_ms` the longest that this process's event loop
+    was held up in the last ten seconds.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -25,6 +29,7 @@ class Readiness(BaseModel):
                     "reasons": ["no live worker"],
                     "workers": 0,
                     "oldest_queued_s": 42.0,
+                    "loop_lag_ms": 1.5,
                     "checks": {"sql": True, "blobs": True, "redis": True},
                 }
             ]
@@ -35,4 +40,5 @@ class Readiness(BaseModel):
     reasons: list[str]
     workers: int | None
     oldest_queued_s: float | None
+    loop_lag_ms: float
     checks: dict[str, bool]

@@ -2,7 +2,8 @@
 
 from shared.models.agent import Agent, AgentBase
 from shared.models.blob import Blob, BlobPurpose, BlobStatus
-from shared.models.job import TRANSITIONS, UNFINISHED, Job, JobStatus, Step, StepStatus
+from shared.models.idempotency import IdempotencyKey
+from shared.models.job import POISON_LEASES, TRANSITIONS, UNFINISHED, Job, JobStatus, Step, StepStatus, is_unfinished
 from shared.models.message import Message, MessageKind, MessageRole
 from shared.models.session import Session, SessionBase
 from shared.models.usage import Usage
@@ -11,6 +12,7 @@ from shared.models.worker import Worker
 
 __all__ = [
     "LOCAL_USER_ID",
+    "POISON_LEASES",
     "TRANSITIONS",
     "UNFINISHED",
     "Agent",
@@ -18,6 +20,7 @@ __all__ = [
     "Blob",
     "BlobPurpose",
     "BlobStatus",
+    "IdempotencyKey",
     "Job",
     "JobStatus",
     "Message",
@@ -30,4 +33,5 @@ __all__ = [
     "Usage",
     "User",
     "Worker",
+    "is_unfinished",
 ]

@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Index, text
+from sqlalchemy import JSON, ColumnElement, Index, literal_column, text
+from sqlalchemy.orm import Mapped
 from sqlmodel import Field
 
 from shared.db import UtcDateTime, db_now
@@ -27,6 +28,12 @@ class JobStatus(StrEnum):
 
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 
+
+def is_unfinished(status: Mapped[JobStatus]) -> ColumnElement[bool]:
+    """The predicate of `ix_job_unfinished`: in words, because with parameters no planner can tell that it fits."""
+    return status.in_([literal_column(f"'{word}'") for word in UNFINISHED])
+
+
 TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
     JobStatus.RUNNING: (JobStatus.QUEUED,),
     JobStatus.QUEUED: (JobStatus.RUNNING, JobStatus.FAILED),
@@ -40,13 +47,17 @@ TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
 _RUNNING = text("status = 'running'")
 _QUEUED = text("status = 'queued'")
 _UNFINISHED = text("status IN ('queued', 'running')")
+POISON_LEASES = 3
+_SUSPECT_RUNNING = text(f"status = 'running' AND lost_leases >= {POISON_LEASES - 1}")
 
 
 class Job(Row, table=True):
     """A turn of a session, or stateless work when `session_id` is null.
 
     `seq` is its user message's number, the reply's is one more. `attempt` counts claims, `attempts_left` what
-    crashes and transient errors may still use up. `dispatch_no` makes each queue entry's id new.
+    crashes and transient errors may still use up. `dispatch_no` makes each queue entry's id new. `worker_id` had
+    it last. A job that one more lost lease would end is a suspect: a worker runs one of them at a time, so that a
+    job that kills its worker can't take along, three times, those that happened to run beside it.
     """
 
     owner_id: UUID = Field(foreign_key="user.id", ondelete="CASCADE")
@@ -65,6 +76,7 @@ class Job(Row, table=True):
     dispatch_no: int = 1
     dispatched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     run_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    worker_id: UUID | None = None
     lease_token: UUID | None = None
     lease_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     deadline_at: datetime = Field(sa_type=UtcDateTime)
@@ -79,6 +91,13 @@ class Job(Row, table=True):
             unique=True,
             sqlite_where=_RUNNING,
             postgresql_where=_RUNNING,
+        ),
+        Index(
+            "uq_job_running_suspect",
+            "worker_id",
+            unique=True,
+            sqlite_where=_SUSPECT_RUNNING,
+            postgresql_where=_SUSPECT_RUNNING,
         ),
         Index("ix_job_session", "session_id", "seq"),
         Index("ix_job_owner_page", "owner_id", "created_at", "id"),

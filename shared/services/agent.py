@@ -14,13 +14,13 @@ from shared.services import session as sessions
 from shared.services.page import PageRequest, newest_first
 
 
-async def create(db: AsyncSession, *, owner_id: UUID, fields: dict[str, Any], providers: Collection[str]) -> Agent:
+async def create(
+    db: AsyncSession, *, agent_id: UUID, owner_id: UUID, fields: dict[str, Any], providers: Collection[str]
+) -> None:
     """Add an agent; raises Invalid when it names a provider that is not configured."""
-    agent = Agent(owner_id=owner_id, **fields)
     _check_providers(fields, providers)
-    db.add(agent)
+    db.add(Agent(id=agent_id, owner_id=owner_id, **fields))
     await db.flush()
-    return agent
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, agent_id: UUID, lock: bool = False) -> Agent:

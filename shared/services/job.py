@@ -5,18 +5,29 @@ from datetime import datetime
 from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, case, exists, func, or_
+from sqlalchemy import ColumnElement, ScalarSelect, case, exists, func, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.db import Dispatch, JobChanged, after_commit, db_now
 from shared.errors import AppError, Conflict, NotFound
-from shared.models import TRANSITIONS, UNFINISHED, Blob, Job, JobStatus, Message, MessageKind, MessageRole, Step
+from shared.models import (
+    POISON_LEASES,
+    TRANSITIONS,
+    UNFINISHED,
+    Blob,
+    Job,
+    JobStatus,
+    Message,
+    MessageKind,
+    MessageRole,
+    Step,
+    is_unfinished,
+)
 from shared.services import blob as blobs
 from shared.services import session as sessions
 
-POISON_LEASES = 3
 RESEND_S = 5.0  # how long the queue is trusted with a job that nobody claimed
 SWEEP_LIMIT = 500
 
@@ -24,7 +35,7 @@ _earlier = aliased(Job)
 _FIRST_IN_SESSION = ~exists().where(  # built once: making an alias costs more than running the query does
     col(_earlier.session_id) == col(Job.session_id),
     col(_earlier.seq) < col(Job.seq),
-    col(_earlier.status).in_(UNFINISHED),
+    is_unfinished(col(_earlier.status)),
 )
 
 
@@ -56,6 +67,7 @@ class CancelRequestedError(Exception):
 async def add(
     db: AsyncSession,
     *,
+    job_id: UUID,
     owner_id: UUID,
     session_id: UUID,
     seq: int,
@@ -63,9 +75,10 @@ async def add(
     reply_audio: bool,
     language_hint: str | None,
     budget: Budget,
-) -> Job:
+) -> None:
     """Queue a turn of a session; it is dispatched after the commit unless the session is busy."""
     job = Job(
+        id=job_id,
         owner_id=owner_id,
         session_id=session_id,
         seq=seq,
@@ -77,8 +90,7 @@ async def add(
     )
     db.add(job)
     await db.flush()
-    await _dispatch_head(db, col(Job.id) == job.id)
-    return job
+    await _dispatch_head(db, col(Job.id) == job_id)
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> Job:
@@ -87,6 +99,11 @@ async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> Job:
     if job is None:
         raise missing()
     return job
+
+
+async def count_unfinished(db: AsyncSession) -> int:
+    """How many jobs of everybody have not ended: read from their own index."""
+    return (await db.exec(select(func.count()).select_from(Job).where(is_unfinished(col(Job.status))))).one()
 
 
 def missing() -> NotFound:
@@ -132,10 +149,11 @@ async def retry(db: AsyncSession, *, owner_id: UUID, job_id: UUID, attempts: int
         raise Conflict(detail, code="not_failed")
 
 
-async def claim(db: AsyncSession, *, job_id: UUID, lease_s: float) -> Claim | None:
+async def claim(db: AsyncSession, *, job_id: UUID, worker_id: UUID, lease_s: float) -> Claim | None:
     """Take a queued job whose turn it is. None when it is not to be had, now or ever.
 
-    A second running job of one session violates the partial unique index: IntegrityError means "not now" too.
+    A second running job of one session, or a worker's second suspect, violates a partial unique index:
+    IntegrityError means "not now" too.
     """
     token = uuid4()
     taken = await _move(
@@ -146,6 +164,7 @@ async def claim(db: AsyncSession, *, job_id: UUID, lease_s: float) -> Claim | No
         _FIRST_IN_SESSION,
         or_(col(Job.attempt) > 0, col(Job.deadline_at) > db_now()),
         attempt=Job.attempt + 1,
+        worker_id=worker_id,
         lease_token=token,
         lease_expires_at=db_now(lease_s),
         started_at=func.coalesce(Job.started_at, db_now()),
@@ -282,6 +301,8 @@ async def _move(db: AsyncSession, to: JobStatus, *where: ColumnElement[bool], **
             await blobs.bury(db, col(Blob.id).in_(spoken))
         if to not in UNFINISHED and job.session_id:
             await _dispatch_head(db, col(Job.session_id) == job.session_id)
+        if to is not JobStatus.RUNNING and job.lost_leases >= POISON_LEASES - 1:
+            await _dispatch_head(db, col(Job.id) == _next_suspect(job.id))
     return jobs
 
 
@@ -289,7 +310,7 @@ async def _dispatch_head(db: AsyncSession, which: ColumnElement[bool]) -> None:
     """Dispatch, under a new number, the queued job among `which` whose turn it is."""
     statement = (
         update(Job)
-        .where(which, col(Job.status) == JobStatus.QUEUED, _due(), _FIRST_IN_SESSION)
+        .where(which, is_unfinished(col(Job.status)), col(Job.status) == JobStatus.QUEUED, _due(), _FIRST_IN_SESSION)
         .values(dispatch_no=Job.dispatch_no + 1, dispatched_at=db_now())
         .returning(col(Job.id), col(Job.dispatch_no))
     )
@@ -317,6 +338,13 @@ def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
 
 def _due() -> ColumnElement[bool]:
     return or_(col(Job.run_at).is_(None), col(Job.run_at) <= db_now())
+
+
+def _next_suspect(leaving: UUID) -> ScalarSelect[UUID]:
+    """The suspect that waits longest for the one that leaves its worker."""
+    suspect = (col(Job.id) != leaving, col(Job.lost_leases) >= POISON_LEASES - 1)
+    waiting = select(Job.id).where(Job.status == JobStatus.QUEUED, *suspect, _due(), _FIRST_IN_SESSION)
+    return waiting.order_by(col(Job.dispatched_at)).limit(1).scalar_subquery()
 
 
 def _said(role: MessageRole, *where: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.models import UNFINISHED, Blob, Job, JobStatus, Message, MessageRole, Step
+from shared.models import Blob, Job, JobStatus, Message, MessageRole, Step, is_unfinished
 from shared.services.job import missing
 from shared.services.page import PageRequest, newest_first
 
@@ -22,10 +22,10 @@ _said, _reply, _ahead = aliased(Message), aliased(Message), aliased(Job)
 _position = (
     select(func.count())
     .where(
-        col(Job.status).in_(UNFINISHED),
+        is_unfinished(col(Job.status)),
         _ahead.session_id == Job.session_id,
         col(_ahead.seq) < col(Job.seq),
-        col(_ahead.status).in_(UNFINISHED),
+        is_unfinished(col(_ahead.status)),
     )
     .correlate(Job)
     .scalar_subquery()

@@ -10,7 +10,7 @@ from sqlmodel.sql.expression import Select
 
 from shared.db import db_now
 from shared.errors import NotFound
-from shared.models import Blob, Job, Message, MessageKind, MessageRole, Session
+from shared.models import Blob, Message, MessageKind, MessageRole, Session
 from shared.services import job as jobs
 from shared.services.page import PageRequest, decode_cursor, encode_cursor
 from shared.services.session import missing
@@ -26,6 +26,7 @@ class MessageView(NamedTuple):
 async def submit(
     db: AsyncSession,
     *,
+    job_id: UUID,
     owner_id: UUID,
     session_id: UUID,
     text: str | None = None,
@@ -33,8 +34,8 @@ async def submit(
     language_hint: str | None = None,
     reply_audio: bool,
     budget: jobs.Budget,
-) -> Job:
-    """Add a user's message, by its text or by its blob, and the job that answers it.
+) -> None:
+    """Add a user's message, by its text or by its blob, and the job `job_id` that answers it.
 
     Takes two numbers of the session, the message's and the reply's; raises NotFound for another's session.
     """
@@ -49,8 +50,9 @@ async def submit(
         raise missing()
     seq = after - 2
     kind = MessageKind.VOICE if blob_id else MessageKind.TEXT
-    job = await jobs.add(
+    await jobs.add(
         db,
+        job_id=job_id,
         owner_id=owner_id,
         session_id=session_id,
         seq=seq,
@@ -62,7 +64,7 @@ async def submit(
     message = Message(
         owner_id=owner_id,
         session_id=session_id,
-        job_id=job.id,
+        job_id=job_id,
         seq=seq,
         role=MessageRole.USER,
         kind=kind,
@@ -72,7 +74,6 @@ async def submit(
     )
     db.add(message)
     await db.flush()
-    return job
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, message_id: UUID) -> MessageView:

@@ -11,18 +11,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.db import JobChanged, after_commit, db_now
 from shared.errors import NotFound
-from shared.models import UNFINISHED, Agent, Blob, Job, Session
+from shared.models import Agent, Blob, Job, Session, is_unfinished
 from shared.services import blob as blobs
 from shared.services.page import PageRequest, newest_first
 
 
-async def create(db: AsyncSession, *, owner_id: UUID, fields: dict[str, Any]) -> Session:
+async def create(db: AsyncSession, *, session_id: UUID, owner_id: UUID, fields: dict[str, Any]) -> None:
     """Open a session with an agent of the owner's; raises NotFound for any other agent."""
     await _check_agent(db, owner_id=owner_id, agent_id=fields["agent_id"])
-    session = Session(owner_id=owner_id, **fields)
-    db.add(session)
+    db.add(Session(id=session_id, owner_id=owner_id, **fields))
     await db.flush()
-    return session
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, session_id: UUID, lock: bool = False) -> Session:
@@ -81,7 +79,7 @@ async def clear(db: AsyncSession, which: ColumnElement[bool]) -> None:
     """Delete some sessions and whatever they hold; their blobs become tombstones, their usage stays."""
     ids = select(Session.id).where(which)
     await db.exec(update(Session).where(which).values(last_activity_at=db_now()))  # locked before their jobs
-    unfinished = select(Job.id).where(col(Job.session_id).in_(ids), col(Job.status).in_(UNFINISHED))
+    unfinished = select(Job.id).where(col(Job.session_id).in_(ids), is_unfinished(col(Job.status)))
     for job_id in (await db.exec(unfinished)).all():
         after_commit(db, JobChanged(job_id))
     await blobs.bury(db, col(Blob.session_id).in_(ids))

@@ -1,9 +1,11 @@
 """What the health routes say."""
 
 import asyncio
+import time
 
 import pytest
 
+from api.routes.health import SLOW_LOOP_MS
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from tests.live import Live, live_parley
@@ -44,3 +46,14 @@ async def test_with_redis_away_submits_are_accepted_and_it_says_so(settings: Set
         answer = await live.http.get("/health/ready")
         assert answer.status_code == 200
         assert "redis is away" in answer.json()["reasons"]
+
+
+async def test_a_loop_that_is_held_up_shows(parley_without_worker: Live) -> None:
+    assert (await parley_without_worker.http.get("/health/ready")).json()["loop_lag_ms"] < SLOW_LOOP_MS
+    await asyncio.sleep(0)
+    time.sleep(SLOW_LOOP_MS / 1_000 + 0.3)  # noqa: ASYNC251 - blocking is the point
+    await asyncio.sleep(0.2)
+    body = (await parley_without_worker.http.get("/health/ready")).json()
+    assert body["loop_lag_ms"] > SLOW_LOOP_MS
+    assert "the event loop is held up" in body["reasons"]
+    assert body["status"] == "degraded"

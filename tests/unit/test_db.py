@@ -3,14 +3,15 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
-from sqlmodel import select
+from sqlmodel import select, update
 
-from shared.db import Database, Effect, JobChanged, after_commit, db_now
-from shared.errors import Unavailable
+from shared.db import ABANDONED_S, Database, Effect, JobChanged, after_commit, db_now
+from shared.errors import StorageFull, Unavailable
 from shared.models import LOCAL_USER_ID, User
 
 
@@ -105,6 +106,51 @@ async def test_a_locked_sqlite_file_is_unavailable(sqlite_url: str) -> None:
         assert caught.value.retry_after
         other.execute("ROLLBACK")
     other.close()
+    await database.close()
+
+
+async def test_a_full_sqlite_file_is_said(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    with pytest.raises(StorageFull):  # noqa: PT012 - the limit is this connection's own
+        async with database.write() as db:
+            pages = (await db.exec(text("PRAGMA page_count"))).scalar_one()  # type: ignore[call-overload]
+            await db.exec(text(f"PRAGMA max_page_count = {pages}"))  # type: ignore[call-overload]
+            db.add_all(User(username=f"{n}" * 100) for n in range(2_000))
+    async with database.read() as db:
+        assert len((await db.exec(select(User))).all()) == 1
+    await database.close()
+
+
+@pytest.mark.parametrize("statement", ['LOCK TABLE "user" IN ACCESS EXCLUSIVE MODE'])
+async def test_a_locked_postgresql_is_unavailable(postgres_url: str, statement: str) -> None:
+    holder, database = Database(postgres_url), Database(postgres_url)
+    async with holder.write() as lock:
+        await lock.exec(text(statement))  # type: ignore[call-overload]
+        for attempt in (database.read, database.write):
+            with pytest.raises(Unavailable) as caught:
+                async with attempt() as db:
+                    await db.exec(select(User))
+            assert caught.value.retry_after
+    async with database.read() as db:
+        assert (await db.exec(select(User))).all()
+    await holder.close()
+    await database.close()
+
+
+async def test_a_stopped_process_does_not_keep_its_locks_for_ever(postgres_url: str) -> None:
+    """PostgreSQL takes them from a transaction that has been idle for `ABANDONED_S`."""
+    stopped, database = Database(postgres_url), Database(postgres_url)
+    async with AsyncExitStack() as block:
+        db = await block.enter_async_context(stopped.write())
+        await db.exec(update(User).values(username="held"))
+        await asyncio.sleep(ABANDONED_S + 0.5)
+        async with database.write() as other:
+            await other.exec(update(User).values(username="free"))
+        with pytest.raises(Unavailable):
+            await block.aclose()
+    async with database.read() as db:
+        assert (await db.exec(select(User.username))).all() == ["free"]
+    await stopped.close()
     await database.close()
 
 

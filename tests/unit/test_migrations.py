@@ -16,9 +16,8 @@ from sqlmodel import SQLModel
 
 from shared.db import Database
 from shared.models import LOCAL_USER_ID, Agent, Message, Session, Step, StepStatus
-from shared.services import job as jobs
-from shared.services import message as messages
 from tests.conftest import ROOT, migrate
+from tests.factories import make_job
 
 
 async def on(url: str, look: Callable[[Connection], Any]) -> Any:
@@ -40,14 +39,7 @@ async def filled(database_url: str) -> str:
         session = Session(owner_id=LOCAL_USER_ID, agent_id=agent.id)
         db.add(session)
         await db.flush()
-        job = await messages.submit(
-            db,
-            owner_id=LOCAL_USER_ID,
-            session_id=session.id,
-            text="Hello",
-            reply_audio=True,
-            budget=jobs.Budget(4, 60),
-        )
+        job = await make_job(db, session, reply_audio=True)
         db.add(Step(job_id=job.id, name="reply", status=StepStatus.SUCCEEDED, attempt=1, started_at=job.created_at,
                     duration_ms=5))  # fmt: skip
     await database.close()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +12,18 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.db import Database, Dispatch, Effect, db_now
 from shared.errors import AppError, Conflict, NotFound
-from shared.models import LOCAL_USER_ID, TRANSITIONS, Blob, BlobPurpose, BlobStatus, Job, JobStatus, Message, Session
+from shared.models import (
+    LOCAL_USER_ID,
+    POISON_LEASES,
+    TRANSITIONS,
+    Blob,
+    BlobPurpose,
+    BlobStatus,
+    Job,
+    JobStatus,
+    Message,
+    Session,
+)
 from shared.services import blob as blobs
 from shared.services import job as jobs
 from shared.services import session as sessions
@@ -20,6 +31,7 @@ from shared.services.job import Budget, CancelRequestedError, Claim, LeaseLostEr
 from tests.factories import make_job, make_session
 
 LEASE_S = 30.0
+WORKER_ID = uuid4()
 
 
 class Book:
@@ -38,7 +50,7 @@ class Book:
 
     async def claim(self, job: Job) -> Claim | None:
         try:
-            return await self.write(lambda db: jobs.claim(db, job_id=job.id, lease_s=LEASE_S))  # type: ignore[no-any-return]
+            return await self.write(lambda db: jobs.claim(db, job_id=job.id, worker_id=WORKER_ID, lease_s=LEASE_S))  # type: ignore[no-any-return]
         except IntegrityError:
             return None
 
@@ -269,3 +281,45 @@ async def test_deleting_a_session_fences_its_jobs_out_and_buries_its_blobs(book:
     await book.write(lambda db: db.exec(update(Blob).values(updated_at=db_now(-blobs.TOMBSTONE_S - 1))))
     async with book.database.read() as db:
         assert [found for found, _ in await blobs.sweepable(db)] == [blob.id]
+
+
+async def test_a_worker_runs_one_suspect_at_a_time_and_its_end_sends_the_next(book: Book) -> None:
+    suspects = [await book.write(make_job) for _ in range(3)]
+    fresh = await book.write(make_job)
+    for job in suspects:
+        await book.set(job, lost_leases=POISON_LEASES - 1)
+    claim = await book.claim(suspects[0])
+    assert claim
+    assert await book.claim(suspects[1]) is None
+    assert await book.claim(fresh)
+    elsewhere = await book.write(lambda db: jobs.claim(db, job_id=suspects[1].id, worker_id=uuid4(), lease_s=LEASE_S))
+    assert elsewhere
+    book.dispatched.clear()
+    await book.write(lambda db: jobs.succeed(db, claim))
+    assert book.dispatched == [suspects[2].id]
+    assert await book.claim(suspects[2])
+
+
+async def test_those_beside_a_poison_job_survive_it(book: Book) -> None:
+    """However its worker dies with it, and whoever happened to be there."""
+    poison, *good = [await book.write(make_job) for _ in range(10)]
+    for _ in range(POISON_LEASES):
+        for job in (poison, *good):
+            await book.claim(job)
+        await book.write(lambda db: db.exec(update(Job).values(lease_expires_at=db_now(-1))))
+        await book.write(jobs.reclaim_lost)
+    assert (await book.job(poison)).status == JobStatus.FAILED
+    assert {(await book.job(job)).status for job in good} == {JobStatus.QUEUED}
+
+
+async def test_unfinished_jobs_are_counted_from_their_own_index(sqlite_url: str) -> None:
+    book = Book(sqlite_url)
+    queued, ended, (_, claim) = await book.write(make_job), await book.write(make_job), await claimed(book)
+    await book.write(lambda db: jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=ended.id))
+    async with book.database.read() as db:
+        assert await jobs.count_unfinished(db) == 2
+        connection = await db.connection()
+        plan = "EXPLAIN QUERY PLAN SELECT count(*) FROM job WHERE status IN ('queued', 'running')"
+        assert "INDEX ix_job_unfinished" in str((await connection.exec_driver_sql(plan)).all())
+    assert queued.id != claim.job_id
+    await book.database.close()
