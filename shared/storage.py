@@ -1,7 +1,9 @@
 """Blobs: one store from `BLOB_URL`, a local folder, an S3-compatible bucket or memory. Only this file knows which."""
 
 import asyncio
+import errno
 import os
+import re
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,16 +19,20 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 if TYPE_CHECKING:  # these are types only
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
-from shared.errors import NotFound, Unavailable
+from shared.errors import NotFound, StorageFull, Unavailable
 
 CHUNK = 256 * 1024
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+STAGED = "#1"  # how obstore names the file it writes before it renames it
+RETRY_S = 30.0
 
 
 class Storage:
     """Objects under keys of ours; each key is written once.
 
     S3 takes its credentials, region and endpoint from the usual `AWS_*` variables. Every method raises
-    Unavailable when the store can't be reached and NotFound for a key that is not there.
+    Unavailable when the store can't be reached, StorageFull when it has no room, and NotFound for a key that is
+    not there.
     """
 
     def __init__(self, url: str) -> None:
@@ -78,7 +84,10 @@ class Storage:
             yield Path(file.name)
 
     async def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no error."""
+        """Remove an object, and what a process that was killed had written of it; one not there is no error."""
+        if self._folder:
+            with _translated():
+                (self._folder / f"{key}{STAGED}").unlink(missing_ok=True)
         try:
             with _translated():
                 await obstore.delete_async(self._store, key)
@@ -117,8 +126,18 @@ def _translated() -> Iterator[None]:
     except (FileNotFoundError, NotFoundError):
         raise NotFound(_MISSING) from None
     except (BaseError, OSError) as error:
+        if _errno(error) in FULL:
+            raise StorageFull("There is no room left to store it.", retry_after=RETRY_S) from error
         detail = "The blob store can't be reached."
         raise Unavailable(detail) from error
+
+
+def _errno(error: BaseError | OSError) -> int | None:
+    """The system's number of an error; obstore has it in its words only."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def _flush_to_disk(path: Path) -> None:

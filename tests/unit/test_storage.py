@@ -1,13 +1,16 @@
 """Blobs in a folder, in memory and in an S3-compatible bucket."""
 
+import asyncio
 import hashlib
 import os
+import resource
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from shared.errors import NotFound, Unavailable
+from shared.errors import NotFound, StorageFull, Unavailable
 from shared.storage import Storage
 from tests.services import AWS
 
@@ -17,6 +20,10 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "s3":
         return Storage(str(request.getfixturevalue("bucket")))
     return Storage((tmp_path / "with space").as_uri() if request.param == "file" else "memory:///")
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 async def chunks(*data: bytes) -> AsyncIterator[bytes]:
@@ -71,3 +78,46 @@ async def test_a_bucket_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, value)
     with pytest.raises(Unavailable):
         await Storage("s3://parley").check()
+
+
+async def test_what_a_killed_process_had_written_goes_with_the_object(tmp_path: Path) -> None:
+    write = (
+        "import asyncio, sys, obstore\n"
+        "from obstore.store import LocalStore\n"
+        "async def chunks():\n"
+        "    for _ in range(40):\n"
+        "        yield b'x' * 1_000_000\n"
+        "        await asyncio.sleep(0.01)\n"
+        "    print('written', flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "async def main():\n"
+        "    await obstore.put_async(LocalStore(sys.argv[1]), 'upload/1', chunks())\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", write, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout
+    await process.stdout.readline()
+    process.kill()
+    await process.wait()
+    left = files(tmp_path)
+    assert left, "obstore names its file another way now"
+    storage = Storage(tmp_path.as_uri())
+    with pytest.raises(NotFound):
+        await storage.read("upload/1")
+    await storage.delete("upload/1")
+    assert files(tmp_path) == []
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    storage = Storage(tmp_path.as_uri())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        for data in (b"x" * 300_000, chunks(*[b"x" * 50_000] * 6)):
+            with pytest.raises(StorageFull):
+                await storage.put("upload/1", data)
+            assert files(tmp_path) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
