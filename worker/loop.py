@@ -5,10 +5,11 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
+from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from shared.queue import WAKE_CHANNEL
+from shared.queue import TASK, WAKE_CHANNEL
 
 FALLBACK_S = 0.5
 RECONNECT_S = (0.1, 5.0)
@@ -60,6 +61,21 @@ class QueueLoop(Worker):
             for task in late:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    async def run_job(self, job_id: str, score: int) -> None:  # noqa: ARG002 - arq's signature
+        """Take the entry off the queue and run it: what becomes of it is SQL's business from here on.
+
+        arq would keep it there until it has ended, to be looked at in every poll, and taken again after `lease_s`.
+        """
+        try:
+            async with self.pool.pipeline(transaction=False) as pipe:
+                pipe.zrem(self.queue_name, job_id)
+                pipe.delete(job_key_prefix + job_id, in_progress_key_prefix + job_id)
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            log.warning("queue.entry_left", error=type(error).__name__)  # whoever finds it can't claim it
+        with suppress(asyncio.CancelledError):  # it has handed itself back; arq would raise this out of its loop
+            await self.functions[TASK].coroutine(self.ctx, job_id.partition(":")[0])
 
     def _release_sem_dec_counter_on_complete(self) -> None:
         super()._release_sem_dec_counter_on_complete()

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
-from contextlib import closing
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -337,18 +335,3 @@ async def test_garbage_on_the_channel_does_not_deafen_the_waiters(parley_without
         told.clear()
         await live.http.post(job["links"]["cancel"])
         await told.wait()
-
-
-@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
-async def test_a_database_away_for_a_moment_costs_no_second_reply(parley: Live, fake: FakeOpenAI) -> None:
-    fake.script.add("chat", Answer(delay_s=0.5))
-    job = await parley.text((await parley.session())["id"])
-    await parley.running(job)
-    path = parley.stores.settings.embedded_database_url.split("///")[1]
-    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
-        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")  # Parley's own writes end on this loop
-        await asyncio.sleep(4)
-        other.execute("ROLLBACK")
-    job = await parley.done(job)
-    assert (job["status"], job["attempt"]) == ("succeeded", 1)
-    assert fake.script.count("chat") == 1

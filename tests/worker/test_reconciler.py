@@ -14,9 +14,10 @@ from shared.services import blob as blobs
 from tests.conftest import SAMPLES
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
-from tests.live import API, Live
+from tests.live import API, Live, live_parley
+from tests.locks import database_locked
 from worker.main import serve
-from worker.reconciler import sweep_blobs
+from worker.reconciler import Sight, sweep
 from worker.state import open_worker
 
 
@@ -50,7 +51,7 @@ async def test_bytes_of_a_deleted_session_are_swept(parley: Live, fake: FakeOpen
         await db.exec(update(Blob).values(updated_at=db_now(-blobs.TOMBSTONE_S - 1)))
 
     async with open_worker(parley.stores.settings, parley.stores.queue, parley.stores.audio) as worker:
-        await sweep_blobs(worker)
+        await sweep(worker)
     folder = parley.stores.settings.data_dir / "blobs"
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     async with parley.stores.database.read() as db:
@@ -67,3 +68,30 @@ async def test_deleting_a_session_stops_its_running_job(parley: Live, fake: Fake
     other = await parley.session()
     assert (await parley.done(await parley.text(other["id"])))["status"] == "succeeded"
     assert (await parley.http.get(job["links"]["self"])).status_code == 404
+
+
+def test_leases_are_judged_only_after_an_unbroken_look() -> None:
+    """When SQL was away, or the machine asleep, the living come to renew before anybody takes their jobs."""
+    sight = Sight(patience_s=5, gap_s=7)
+    ticks = [sight.is_clear(now) for now in (100, 101, 104, 105, 106)]
+    assert ticks == [False, False, False, True, True]
+    sight.lost()
+    assert [sight.is_clear(now) for now in (107, 111, 112)] == [False, False, True]
+    assert [sight.is_clear(now) for now in (3_600, 3_604, 3_605)] == [False, False, True]  # it slept
+    assert [sight.is_clear(now) for now in (50, 54, 55)] == [False, False, True]  # the clock was set back
+
+
+async def test_a_database_away_for_longer_than_a_lease_costs_no_second_call(
+    settings: Settings, audio_pool: AudioPool, fake: FakeOpenAI
+) -> None:
+    """The worker comes to renew and to save before its own, or any, reconciler takes the job."""
+    short = settings.model_copy(update={"lease_s": 2.0, "reconcile_s": 0.2})
+    fake.script.add("chat", Answer(delay_s=0.5))
+    async with live_parley(short, audio_pool) as live:
+        job = await live.text((await live.session())["id"])
+        await live.running(job)
+        async with database_locked(short.embedded_database_url):
+            await asyncio.sleep(6)
+        job = await live.done(job)
+    assert (job["status"], job["attempt"]) == ("succeeded", 1)
+    assert fake.script.count("chat") == 1
