@@ -1,5 +1,6 @@
 """The queue: the only file that knows arq's client. An entry carries one job id, as JSON, and nothing else."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -22,6 +23,7 @@ WAKE_CHANNEL = "parley:wake"
 JOB_CHANNEL = "parley:job"
 QUEUE_S = 86_400  # an entry that nobody took for a day is dropped; the reconciler sends it again
 AWAY_S = 2.0  # how long a command waits before Redis counts as away
+PASS_BY_S = 1.0  # how long a Redis that was away is not asked again
 EARLY_MS = 86_400_000  # no host's clock decides: one that is ahead would hide its jobs until then
 
 log = structlog.get_logger(__name__)
@@ -53,13 +55,20 @@ class Queue:
 
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
+        self._away_until = 0.0
 
     async def close(self) -> None:
         """Close every connection."""
         await self.redis.aclose(close_connection_pool=True)
 
     async def after_commit(self, effects: list[Effect]) -> None:
-        """Dispatch and tell. Redis away is logged, not raised: the rows are safe, the reconciler sends them."""
+        """Dispatch and tell. Redis away is logged, not raised: the rows are safe, the reconciler sends them.
+
+        For a moment after that nobody else waits for it.
+        """
+        clock = asyncio.get_running_loop()
+        if clock.time() < self._away_until:
+            return
         try:
             async with self.redis.pipeline(transaction=False) as pipe:
                 for effect in dict.fromkeys(effects):
@@ -70,6 +79,7 @@ class Queue:
                             pipe.publish(JOB_CHANNEL, str(job_id))
                 await pipe.execute()
         except (RedisError, OSError) as error:
+            self._away_until = clock.time() + PASS_BY_S
             log.warning("queue.unreachable", effects=len(effects), error=type(error).__name__)
 
 

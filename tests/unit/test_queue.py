@@ -1,6 +1,8 @@
 """What goes onto the queue, and what happens when Redis is away."""
 
+import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -9,7 +11,7 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name, job_key_prefix
 
 from shared.db import Dispatch, JobChanged
-from shared.queue import JOB_CHANNEL, WAKE_CHANNEL, Queue, open_redis
+from shared.queue import JOB_CHANNEL, PASS_BY_S, WAKE_CHANNEL, Queue, open_redis
 
 
 @pytest.fixture(params=["in-process", "redis"])
@@ -61,3 +63,26 @@ async def test_redis_away_is_no_error() -> None:
 def test_the_queue_speaks_json(queue: Queue) -> None:
     assert isinstance(queue.redis, ArqRedis)
     assert queue.redis.job_deserializer is json.loads
+
+
+async def test_after_redis_was_away_it_is_not_asked_for_a_moment(redis: str) -> None:
+    """So that a Redis that hangs costs one submit its timeout, and not each of them."""
+    silent = socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    silent.listen()  # accepts, and never says a word
+    queue = Queue(open_redis(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+    clock = asyncio.get_running_loop()
+    began = clock.time()
+    await queue.after_commit([JobChanged(uuid4())])
+    first, began = clock.time() - began, clock.time()
+    for _ in range(20):
+        await queue.after_commit([JobChanged(uuid4())])
+    assert clock.time() - began < first / 2
+    await asyncio.sleep(PASS_BY_S)
+    queue.redis, away = open_redis(redis), queue.redis
+    job_id = uuid4()
+    await queue.after_commit([Dispatch(job_id, 1)])
+    assert await queue.redis.exists(f"{job_key_prefix}{job_id}:1")
+    await queue.close()
+    await away.aclose(close_connection_pool=True)
+    silent.close()
