@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from asyncpg import DiskFullError, PostgresError
+from asyncpg import DiskFullError, PostgresError, UndefinedColumnError, UndefinedTableError
 from sqlalchemy import DateTime, Dialect, Float, event, literal
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -149,21 +149,26 @@ class Database:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (InterfaceError, InternalError, OperationalError, PoolTimeout, PostgresError, OSError) as error:
-        if _is_full(error):
-            raise StorageFull("The database has no room left.", retry_after=RETRY_S) from error
-        raise Unavailable(_AWAY, retry_after=RETRY_S) from error
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if type(error) not in {DBAPIError, DatabaseError} or state.startswith("22"):
-            raise  # a mistake of ours, data that can't be stored, or a constraint that has its own meaning
-        raise Unavailable(_AWAY, retry_after=RETRY_S) from error
+    except (DBAPIError, PoolTimeout, PostgresError, OSError) as error:
+        unavailable = _unavailable(error)
+        if unavailable is None:
+            raise
+        raise unavailable from error
 
 
-def _is_full(error: Exception) -> bool:
+def _unavailable(error: Exception) -> Unavailable | None:
+    """What a failure of the store means; None for a mistake of ours, data that can't be stored, or a constraint."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    codes = getattr(cause, "sqlite_errorname", None), getattr(cause, "sqlstate", None)
-    return "SQLITE_FULL" in codes or DiskFullError.sqlstate in codes
+    code = str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or "")
+    if code in {"SQLITE_FULL", DiskFullError.sqlstate}:
+        return StorageFull("The database has no room left.", retry_after=RETRY_S)
+    if code in {UndefinedTableError.sqlstate, UndefinedColumnError.sqlstate} or "no such " in str(cause):
+        detail = "The database has not been migrated: alembic upgrade head."
+        return Unavailable(detail, code="not_migrated", retry_after=RETRY_S)
+    away = isinstance(error, InterfaceError | InternalError | OperationalError) or not isinstance(error, DBAPIError)
+    if away or (type(error) in {DBAPIError, DatabaseError} and not code.startswith("22")):
+        return Unavailable("The database is away or too busy. Try again.", retry_after=RETRY_S)
+    return None
 
 
 _POSTGRESQL = {
@@ -171,7 +176,6 @@ _POSTGRESQL = {
     "lock_timeout": f"{BUSY_S * 1_000:.0f}",
     "idle_in_transaction_session_timeout": f"{ABANDONED_S * 1_000:.0f}",
 }
-_AWAY = "The database is away or too busy. Try again."
 
 
 def _sqlite_engine(url: str, *, write: bool) -> AsyncEngine:

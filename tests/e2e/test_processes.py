@@ -129,6 +129,21 @@ def test_a_worker_told_to_stop_hands_its_job_back_unused(fleet: Fleet, fake: Fak
     assert fleet.http.get("/health/ready").json()["workers"] == 0
 
 
+def test_a_second_signal_ends_a_worker_at_once(fleet: Fleet, fake: FakeOpenAI) -> None:
+    fake.script.always("chat", Answer(delay_s=60))
+    job = fleet.post("message/text", session_id=fleet.session(), text="Hello")
+    while not fake.script.count("chat"):
+        fleet.http.get(job["links"]["self"], headers={"Prefer": "wait=1"})
+    owner = next(worker for worker in fleet.workers if "job.claimed" in worker.log.read_text())
+    owner.send(signal.SIGTERM)
+    while "worker.draining" not in owner.log.read_text():
+        assert owner.alive
+    owner.send(signal.SIGTERM)
+    assert owner.ended() == 128 + signal.SIGTERM
+    fake.script.always("chat", None)
+    assert fleet.done(job)["status"] == "succeeded"  # the other worker has it, once the lease ran out
+
+
 def test_a_waiting_client_is_answered_when_the_api_stops(fleet: Fleet, fake: FakeOpenAI) -> None:
     fake.script.add("chat", Answer(delay_s=30))
     job = fleet.post("message/text", session_id=fleet.session(), text="Hello")

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -152,6 +153,17 @@ async def test_a_stopped_process_does_not_keep_its_locks_for_ever(postgres_url: 
         assert (await db.exec(select(User.username))).all() == ["free"]
     await stopped.close()
     await database.close()
+
+
+async def test_a_database_without_tables_says_what_to_do(postgres: str, tmp_path: Path) -> None:
+    for url in (f"sqlite+aiosqlite:///{tmp_path}/empty.db", f"{postgres}/postgres"):
+        database = Database(url)
+        for attempt in (database.read, database.write):
+            with pytest.raises(Unavailable, match="alembic upgrade head") as caught:
+                async with attempt() as db:
+                    await db.exec(select(User))
+            assert caught.value.code == "not_migrated"
+        await database.close()
 
 
 async def test_a_postgresql_that_is_away_is_unavailable() -> None:
