@@ -113,8 +113,7 @@ def missing() -> NotFound:
 
 async def cancel(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> None:
     """Stop a job: a queued one at once, a running one at its worker's next look. Conflict when it has ended."""
-    job = await get(db, owner_id=owner_id, job_id=job_id)
-    await sessions.lock(db, job.session_id)
+    job = await _locked(db, owner_id=owner_id, job_id=job_id)
     if await _move(db, JobStatus.CANCELLED, col(Job.id) == job_id, col(Job.status) == JobStatus.QUEUED):
         return
     flag = (
@@ -131,8 +130,7 @@ async def cancel(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> None:
 
 async def retry(db: AsyncSession, *, owner_id: UUID, job_id: UUID, attempts: int) -> None:
     """Queue a failed job again, with a fresh set of attempts; its finished steps are kept."""
-    job = await get(db, owner_id=owner_id, job_id=job_id)
-    await sessions.lock(db, job.session_id)
+    job = await _locked(db, owner_id=owner_id, job_id=job_id)
     moved = await _move(
         db,
         JobStatus.QUEUED,
@@ -273,6 +271,15 @@ async def dispatch_due(db: AsyncSession) -> int:
 def problem(error: AppError) -> dict[str, Any]:
     """The problem object that a failed job shows."""
     return {"type": "about:blank", "title": error.title, "detail": error.detail, "code": error.code}
+
+
+async def _locked(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> Job:
+    """The job as it is once its session is locked: before that somebody else may have been ending it."""
+    job = await get(db, owner_id=owner_id, job_id=job_id)
+    if not await sessions.lock(db, job.session_id):
+        raise missing()
+    await db.refresh(job)
+    return job
 
 
 async def _move(db: AsyncSession, to: JobStatus, *where: ColumnElement[bool], **values: Any) -> Sequence[Job]:

@@ -236,6 +236,18 @@ async def test_only_a_failed_job_can_be_retried_and_gets_a_fresh_set(book: Book)
     assert book.dispatched == [job.id, job.id]
 
 
+async def test_a_cancel_that_comes_after_the_end_is_told_of_that_end(book: Book) -> None:
+    job, claim = await claimed(book)
+    async with book.database.write() as db:
+        await jobs.fence(db, claim)
+        await jobs.succeed(db, claim)
+        late = asyncio.create_task(book.write(lambda db: jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=job.id)))
+        await asyncio.wait([late], timeout=0.2)
+        assert not late.done()
+    with pytest.raises(Conflict, match="it is succeeded"):
+        await late
+
+
 async def test_nobody_cancels_or_retries_anothers_job(book: Book) -> None:
     job = await book.write(make_job)
     with pytest.raises(NotFound):
