@@ -106,14 +106,20 @@ async def load(db: AsyncSession, claim: Claim) -> Turn:
 
 
 async def history(db: AsyncSession, turn: Turn, *, limit: int) -> Sequence[Message]:
-    """The last `limit` messages up to the user's own, oldest first, without those that say nothing."""
+    """The last `limit` messages up to the user's own, oldest first, without those that say nothing.
+
+    Raises LeaseLostError when even its own is not there: it was deleted meanwhile, and no model is asked.
+    """
     statement = (
         select(Message)
         .where(Message.session_id == turn.session.id, Message.seq <= turn.message.seq, col(Message.text) != "")
         .order_by(col(Message.seq).desc())
         .limit(limit)
     )
-    return (await db.exec(statement)).all()[::-1]
+    messages = (await db.exec(statement)).all()
+    if not messages:
+        raise LeaseLostError
+    return messages[::-1]
 
 
 async def save_transcript(db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone) -> None:
