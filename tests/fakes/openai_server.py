@@ -28,6 +28,7 @@ from tests.fakes.openai_script import Answer, Call, Endpoint, Script
 DRIP_DELAY_S = 0.01
 CLOSE_S = 0.02
 HOLD_POLL_S = 0.005
+KEEP_ALIVE_S = 60  # longer than its clients keep a connection: it closes none just as they use it
 _SECRET_HEADERS = {"authorization", "api-key", "cookie"}
 # By the client's and the server's address.
 _transports: dict[object, asyncio.Transport] = {}
@@ -117,7 +118,7 @@ class FakeRoutes:
         try:
             while answer.hang and (await request.receive())["type"] != "http.disconnect":
                 pass
-            while call.held and not await request.is_disconnected():
+            while call.held and not await request.is_disconnected():  # noqa: ASYNC110 - another thread releases it
                 await asyncio.sleep(HOLD_POLL_S)
             await asyncio.sleep(answer.delay_s)
         except asyncio.CancelledError:
@@ -201,8 +202,9 @@ def server_config(script: Script, host: str = "127.0.0.1", port: int = 0) -> uvi
     mp3_of(1)  # encoded now, so that the first call is as fast as the next
     app = FakeRoutes(script).app()
     return uvicorn.Config(
-        app, host=host, port=port, http=_Protocol, lifespan="off", log_level="critical", date_header=False
-    )
+        app, host=host, port=port, http=_Protocol, lifespan="off", log_level="critical", date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -1,7 +1,10 @@
 """A client that notes in the history what it asked for and what it was told."""
 
+import asyncio
 import random
 import string
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -10,6 +13,8 @@ from tests.faults.history import Accepted, History
 from tests.faults.model import Model, note, prompt, reply_to
 
 API = "/api/v1"
+PATIENCE = 10
+Post = Callable[..., Awaitable[httpx.Response]]
 ENDED = {"succeeded", "failed", "cancelled", "expired"}
 
 
@@ -31,14 +36,12 @@ class Client:
         return str((await self._created("agent", {"name": "Guide", "language": "en", **fields}))["id"])
 
     async def text(self, session_id: str, **fields: Any) -> Accepted:
-        """Submit a text, and be told 202; fields as `post_text` takes them."""
-        topic = fields.setdefault("topic", new_topic())
-        return self._accepted(await self.post_text(session_id, **fields), topic)
+        """Submit a text until it is accepted, as clients do: with a key, and again after a 503; see `post_text`."""
+        return await self._until_accepted(self.post_text, session_id, fields)
 
     async def voice(self, session_id: str, **fields: Any) -> Accepted:
-        """Submit a voice note, and be told 202; fields as `post_voice` takes them."""
-        topic = fields.setdefault("topic", new_topic())
-        return self._accepted(await self.post_voice(session_id, **fields), topic)
+        """Submit a voice note until it is accepted, as `text` does; see `post_voice`."""
+        return await self._until_accepted(self.post_voice, session_id, fields)
 
     async def post_text(
         self, session_id: str, *, topic: str, sentences: int = 2, reply_audio: bool = False, **headers: str
@@ -104,19 +107,29 @@ class Client:
     def _note(self, answer: httpx.Response, asked: Accepted) -> httpx.Response:
         if answer.status_code in {200, 202}:
             job = answer.json()
-            self._history.accept(
-                Accepted(job["id"], asked.session_id, asked.topic, asked.reply, asked.spoken),
-            )
+            self._history.accept(replace(asked, job_id=job["id"]))
         return answer
 
-    def _accepted(self, answer: httpx.Response, topic: str) -> Accepted:
+    async def _until_accepted(self, post: Post, session_id: str, fields: dict[str, Any]) -> Accepted:
+        topic = fields.setdefault("topic", new_topic())
+        answer = await _patiently(lambda: post(session_id, Idempotency_Key=topic, **fields))
         assert answer.status_code == 202, answer.text
-        return next(told for told in reversed(self._history.accepted.values()) if told.topic == topic)
+        return self._history.accepted[answer.json()["id"]]
 
     async def _created(self, noun: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = await self.http.post(f"{API}/{noun}", json=body)
+        answer = await _patiently(lambda: self.http.post(f"{API}/{noun}", json=body))
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
+
+
+async def _patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """Ask again when a 503 says so: a machine may be slow without anything being broken."""
+    for _ in range(PATIENCE):
+        answer = await ask()
+        if answer.status_code != 503:
+            break
+        await asyncio.sleep(float(answer.headers["Retry-After"]))
+    return answer
 
 
 def new_topic() -> str:

@@ -122,6 +122,7 @@ class Deployment:
             if await self.sql.is_free():
                 break
             worker.send(signal.SIGCONT)
+            await until(self.sql.is_free, "the worker ends its transaction")
         for write in latest(await audit.read(self.sql, table="job")):
             if write.status == "running" and worker.claimed(write.row_id):
                 self.history.stalled[write.row_id] += 1
