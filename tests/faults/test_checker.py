@@ -200,6 +200,11 @@ def a_file_without_a_row(history: History) -> None:
     history.sizes["reply/b2"] = 8
 
 
+@says("file reply/b2#1 has no row")
+def a_staged_file_without_a_row(history: History) -> None:
+    history.sizes["reply/b2#1"] = 8
+
+
 @says("is ready, and nothing points at it")
 def a_ready_blob_that_nobody_wants(history: History) -> None:
     history.rows["blob"].append({**history.rows["blob"][0], "id": "b2"})
@@ -279,6 +284,10 @@ def test_what_a_test_told_is_lawful() -> None:
     stalled.calls.append(ModelCall(18, "topica", "reply", "chat"))
     stalled.stalled[JOB] = 1
     check(stalled)
+    staged = sound()  # a process was killed as it wrote
+    staged.rows["blob"].append({**staged.rows["blob"][0], "id": "b2", "key": "reply/b2", "status": "pending"})
+    staged.sizes["reply/b2#1"] = 5
+    check(staged)
     cut_off = sound()  # asked for, accepted, and the answer never arrived
     cut_off.accepted.clear()
     check(cut_off)
