@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     connect_timeout_s: float = Field(5.0, gt=0)
     first_byte_timeout_s: float = Field(60.0, gt=0)
     idle_timeout_s: float = Field(30.0, gt=0)
+    total_timeout_s: float = Field(300.0, gt=0)
 
     max_upload_mb: float = Field(25.0, gt=0)
     max_audio_s: float = Field(600.0, gt=0)

@@ -77,7 +77,9 @@ class Models:
 def _provider(name: str, settings: Settings) -> Provider:
     if name == "offline":
         return OfflineProvider()
-    timeouts = Timeouts(settings.connect_timeout_s, settings.first_byte_timeout_s, settings.idle_timeout_s)
+    timeouts = Timeouts(
+        settings.connect_timeout_s, settings.first_byte_timeout_s, settings.idle_timeout_s, settings.total_timeout_s
+    )
     if name == "openai":
         base_url, key = settings.openai_base_url, settings.openai_api_key
     else:
