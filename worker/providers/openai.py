@@ -78,7 +78,9 @@ class OpenAIProvider:
                 while (chunk := await _next_chunk(stream, reply, due)) is not None:
                     if piece := reply.read(chunk):
                         yield piece
-                    due = min(clock() + min(limits.idle_s, USAGE_WAIT_S if reply.finished else limits.idle_s), end)
+                    if reply.finished:
+                        end = min(end, clock() + USAGE_WAIT_S)
+                    due = min(clock() + limits.idle_s, end)
         if not reply.finished:
             raise failure(BROKEN_OFF, provider=self.name, model=model)
         if not reply.has_words:

@@ -284,6 +284,13 @@ async def test_an_endless_drip_is_ended(server: FakeOpenAI, script: Script, endp
     await provider.close()
 
 
+async def test_what_drips_after_a_complete_reply_is_not_waited_for(provider: OpenAIProvider, script: Script) -> None:
+    said = '{"choices": [{"index": 0, "delta": {"content": "Hello."}, "finish_reason": "stop"}]}'
+    script.add("chat", Answer(raw=[f"data: {said}\n\n", 'data: {"choices": []}\n\n'], drip=True))
+    async with asyncio.timeout(Timeouts().idle_s / 2):
+        assert await chat(provider) == "Hello."
+
+
 async def test_a_server_that_is_not_there_is_unreachable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
