@@ -307,7 +307,7 @@ async def _move(db: AsyncSession, to: JobStatus, *where: ColumnElement[bool], **
             spoken = select(Step.blob_id).where(Step.job_id == job.id, col(Step.blob_id).is_not(None))
             await blobs.bury(db, col(Blob.id).in_(spoken))
         if to not in UNFINISHED and job.session_id:
-            await _dispatch_head(db, col(Job.session_id) == job.session_id)
+            await _dispatch_head(db, col(Job.id) == _first_in(job.session_id))
         if to is not JobStatus.RUNNING and job.lost_leases >= POISON_LEASES - 1:
             await _dispatch_head(db, col(Job.id) == _next_suspect(job.id))
     return jobs
@@ -345,6 +345,12 @@ def _held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
 
 def _due() -> ColumnElement[bool]:
     return or_(col(Job.run_at).is_(None), col(Job.run_at) <= db_now())
+
+
+def _first_in(session_id: UUID) -> ScalarSelect[UUID]:
+    """The unfinished job of a session whose turn it is, found without looking at those behind it."""
+    unfinished = select(Job.id).where(col(Job.session_id) == session_id, is_unfinished(col(Job.status)))
+    return unfinished.order_by(col(Job.seq)).limit(1).scalar_subquery()
 
 
 def _next_suspect(leaving: UUID) -> ScalarSelect[UUID]:

@@ -248,6 +248,27 @@ async def test_a_cancel_that_comes_after_the_end_is_told_of_that_end(book: Book)
         await late
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_an_end_reads_as_few_rows_however_many_wait_behind_it(book: Book) -> None:
+    session = await book.write(make_session)
+    first, second, *_ = [await book.write(lambda db: make_job(db, session)) for _ in range(200)]
+    claim = await book.claim(first)
+    assert claim
+
+    async def rows_read(db: AsyncSession) -> int:
+        read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'job'"
+        return int((await (await db.connection()).exec_driver_sql(read)).scalar_one())
+
+    async with book.database.write() as db:
+        await (await db.connection()).exec_driver_sql("ANALYZE job")
+        await (await db.connection()).exec_driver_sql("SET LOCAL enable_seqscan = off")  # as with a large table
+        before = await rows_read(db)
+        await jobs.fence(db, claim)
+        await jobs.succeed(db, claim)
+        assert await rows_read(db) - before < 20
+    assert book.dispatched == [first.id, second.id]
+
+
 async def test_nobody_cancels_or_retries_anothers_job(book: Book) -> None:
     job = await book.write(make_job)
     with pytest.raises(NotFound):
