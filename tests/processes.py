@@ -48,6 +48,10 @@ class Process:
         self._popen.wait()
 
     @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
     def alive(self) -> bool:
         return self._popen.poll() is None
 
