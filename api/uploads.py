@@ -25,6 +25,7 @@ from shared.services import session as sessions
 MAX_FIELD = 1_000
 MAX_FORM = 65_536  # boundaries and fields around the file
 SPOOL_CHUNK = 256 * 1024
+DISCARD_S = 0.25  # how long the answer waits for it: with SQL away it would wait as long as it already has
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +59,10 @@ async def receive(request: Request, stores: Stores, owner_id: UUID) -> AsyncIter
         yield await reader.read()
     except BaseException:
         if reader.blob:
-            await asyncio.shield(_discard(stores, reader.blob))
+            discarding = asyncio.create_task(_discard(stores, reader.blob))
+            stores.discarding.add(discarding)
+            discarding.add_done_callback(stores.discarding.discard)
+            await asyncio.wait({discarding}, timeout=DISCARD_S)
         raise
 
 

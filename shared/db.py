@@ -24,8 +24,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.errors import StorageFull, Unavailable
 
 RETRY_S = 2.0
-POOL_S = 3.0  # how long a request waits for a connection, and then
-BUSY_S = 1.9  # for a lock or an answer, before it is told to come back
+POOL_S = 2.5  # how long a request waits for a connection, and then
+BUSY_S = 1.7  # for a lock or an answer, before it is told to come back: within 5 s
 ABANDONED_S = 5.0  # after which PostgreSQL takes its locks from a process that stopped in a transaction
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import boto3
+import psutil  # type: ignore[import-untyped] # it has no types
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -132,7 +133,26 @@ class PostgresServer(Server):
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """End it, and the transactions under way with it: SIGTERM would wait for its clients to go."""
+        if self._process and self._process.poll() is None:
+            self.resume()
         super().stop(number)
+
+    def stall(self) -> None:
+        """Freeze all of its processes; the first one first, so that no more are born."""
+        super().stall()
+        for process in self._children():
+            process.suspend()
+
+    def resume(self) -> None:
+        """Let all of them go on."""
+        for process in self._children():
+            process.resume()
+        super().resume()
+
+    def _children(self) -> list[psutil.Process]:
+        assert self._process, "it was not started"
+        children: list[psutil.Process] = psutil.Process(self._process.pid).children(recursive=True)
+        return children
 
 
 def _postgres_folder() -> Path | None:
