@@ -22,7 +22,7 @@ REPLY_S = 2.0 if FULL else 0.2  # long enough that a noisy machine is a small pa
 RATE = 4.0 if FULL else 16.0
 WORKERS = 7 if FULL else 3  # one of them to spare: 8 calls are under way at any time, and each takes 2
 SLOWER = 1.10
-BESIDE = 15  # with the poison job they fit into one worker
+BESIDE = 10  # with the poison job they fit into one worker
 
 
 async def poison(parley: Deployment, chance: Random) -> Accepted:
@@ -38,17 +38,19 @@ async def poison(parley: Deployment, chance: Random) -> Accepted:
     return job
 
 
+async def talk(parley: Deployment, agent: str) -> Accepted:
+    """A good job, in a session of its own."""
+    return await parley.client.text(await parley.client.session(agent), sentences=1)
+
+
 async def stream(parley: Deployment, agent: str, number: int) -> list[Accepted]:
-    """Good jobs at a steady rate, each of a session of its own."""
+    """Good jobs at a steady rate."""
     clock = asyncio.get_running_loop()
     began = clock.time()
     tasks = []
 
-    async def one() -> Accepted:
-        return await parley.client.text(await parley.client.session(agent), sentences=1)
-
     for index in range(number):
-        tasks.append(asyncio.create_task(one()))
+        tasks.append(asyncio.create_task(talk(parley, agent)))
         await asyncio.sleep(began + (index + 1) / RATE - clock.time())
     return await asyncio.gather(*tasks)
 
@@ -100,7 +102,7 @@ async def test_poison_harms_none_of_those_that_come_beside_it(parley: Deployment
 async def test_poison_takes_none_along_that_died_beside_it_before(parley: Deployment, chance: Random) -> None:
     """Every good job loses two leases with it: that it does not lose the third is the rule for suspects."""
     parley.env |= {"WORKER_CONCURRENCY": "20", "LEASE_S": "2"}
-    parley.model.always("chat", Answer(delay_s=0.2))
+    parley.model.always("chat", Answer(delay_s=0.7))  # nobody beside it has ended when it kills
     await asyncio.gather(parley.start_api(), parley.start_worker())
     agent = await parley.client.agent()
     first = [await held_twice(parley, agent) for _ in range(chance.randint(0, BESIDE))]
@@ -110,11 +112,10 @@ async def test_poison_takes_none_along_that_died_beside_it_before(parley: Deploy
         await asyncio.gather(*[parley.called(one, "reply", times) for one in [job, *beside]])
         (await parley.owner(job)).kill()
         await parley.start_worker()
-    await parley.start_worker()
-    for _ in range(BESIDE):
-        await parley.client.text(await parley.client.session(agent))
+    fresh = asyncio.gather(parley.start_worker(), *[talk(parley, agent) for _ in range(BESIDE)])
     await parley.called(job, "reply", ATTEMPTS)
     (await parley.owner(job)).kill()
+    await fresh
     history = await parley.ended()
     check(history)
     await assert_poisoned(parley, history, job)
