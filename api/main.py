@@ -44,10 +44,12 @@ async def open_stores(
     events_.start()
     lag.start()
     warming = asyncio.create_task(own_audio.warm())
+    discarding: set[asyncio.Task[None]] = set()
     try:
         blobs, backlog = Storage(settings.embedded_blob_url), Backlog(settings.max_unfinished_jobs)
-        yield Stores(settings, database, own_queue, events_, blobs, own_audio, backlog, lag)
+        yield Stores(settings, database, own_queue, events_, blobs, own_audio, backlog, lag, discarding)
     finally:
+        await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()
         await lag.close()
         warming.cancel()

@@ -1,7 +1,7 @@
 """What one API process stands on, opened at start and closed at the end."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from api.backlog import Backlog
 from api.lag import LoopLag
@@ -26,7 +26,7 @@ class Stores:
     audio: AudioPool
     backlog: Backlog
     lag: LoopLag
-    discarding: set["asyncio.Task[None]"] = field(default_factory=set)  # uploads whose answer did not wait for it
+    discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it
 
     @property
     def budget(self) -> Budget:
