@@ -24,9 +24,13 @@ async def create(
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, agent_id: UUID, lock: bool = False) -> Agent:
-    """The agent, kept from everybody else until the commit with `lock`; or NotFound."""
+    """The agent, kept with `lock` from changes and new sessions until the commit; or NotFound.
+
+    The lock leaves its key to others: PostgreSQL looks at it when a worker writes to a session for the second time in
+    a transaction, and that worker has locked the session.
+    """
     statement = select(Agent).where(Agent.id == agent_id, Agent.owner_id == owner_id)
-    agent = (await db.exec(statement.with_for_update() if lock else statement)).first()
+    agent = (await db.exec(statement.with_for_update(key_share=True) if lock else statement)).first()
     if agent is None:
         detail = "There is no such agent."
         raise NotFound(detail)

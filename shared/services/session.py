@@ -88,6 +88,6 @@ async def clear(db: AsyncSession, which: ColumnElement[bool]) -> None:
 
 async def _check_agent(db: AsyncSession, *, owner_id: UUID, agent_id: UUID) -> None:
     statement = select(Agent.id).where(Agent.id == agent_id, Agent.owner_id == owner_id)
-    if (await db.exec(statement.with_for_update(read=True, key_share=True))).first() is None:
+    if (await db.exec(statement.with_for_update(read=True))).first() is None:
         detail = "There is no such agent."
         raise NotFound(detail)
