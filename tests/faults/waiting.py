@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 PATIENCE_S = 60.0  # against hanging for ever; what the promise limits, a test asserts itself
-POLL_S = 0.003
+POLL_S = 0.01
 
 
 @overload
