@@ -3,7 +3,17 @@
 from shared.models.agent import Agent, AgentBase
 from shared.models.blob import Blob, BlobPurpose, BlobStatus
 from shared.models.idempotency import IdempotencyKey
-from shared.models.job import POISON_LEASES, TRANSITIONS, UNFINISHED, Job, JobStatus, Step, StepStatus, is_unfinished
+from shared.models.job import (
+    POISON_LEASES,
+    TRANSITIONS,
+    UNFINISHED,
+    Job,
+    JobStatus,
+    Step,
+    StepStatus,
+    is_unfinished,
+    is_waiting,
+)
 from shared.models.message import Message, MessageKind, MessageRole
 from shared.models.session import Session, SessionBase
 from shared.models.usage import Usage
@@ -34,4 +44,5 @@ __all__ = [
     "User",
     "Worker",
     "is_unfinished",
+    "is_waiting",
 ]

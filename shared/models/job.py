@@ -34,6 +34,11 @@ def is_unfinished(status: Mapped[JobStatus]) -> ColumnElement[bool]:
     return status.in_([literal_column(f"'{word}'") for word in UNFINISHED])
 
 
+def is_waiting(status: Mapped[JobStatus], run_at: Mapped[datetime | None]) -> ColumnElement[bool]:
+    """The predicate of `ix_job_waiting`, in words too."""
+    return (status == literal_column(f"'{JobStatus.QUEUED}'")) & run_at.is_(None)
+
+
 TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
     JobStatus.RUNNING: (JobStatus.QUEUED,),
     JobStatus.QUEUED: (JobStatus.RUNNING, JobStatus.FAILED),
@@ -46,6 +51,7 @@ TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
 
 _RUNNING = text("status = 'running'")
 _QUEUED = text("status = 'queued'")
+_WAITING = text("status = 'queued' AND run_at IS NULL")
 _UNFINISHED = text("status IN ('queued', 'running')")
 POISON_LEASES = 3
 _SUSPECT_RUNNING = text(f"status = 'running' AND lost_leases >= {POISON_LEASES - 1}")
@@ -102,6 +108,7 @@ class Job(Row, table=True):
         Index("ix_job_session", "session_id", "seq"),
         Index("ix_job_owner_page", "owner_id", "created_at", "id"),
         Index("ix_job_queued", "dispatched_at", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
+        Index("ix_job_waiting", "created_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
         Index("ix_job_lease", "lease_expires_at", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
         Index("ix_job_unfinished", "session_id", "seq", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     )

@@ -8,7 +8,7 @@ from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.db import db_now
-from shared.models import Job, JobStatus, Worker
+from shared.models import Job, Worker, is_waiting
 
 ALIVE_S = 15.0
 FORGOTTEN_S = 86_400.0
@@ -44,6 +44,7 @@ async def is_alive(db: AsyncSession, *, host: str) -> bool:
 async def fleet(db: AsyncSession) -> Fleet:
     """How the workers are doing."""
     alive = select(func.count()).where(col(Worker.seen_at) > db_now(-ALIVE_S))
-    oldest = select(func.min(Job.created_at), db_now()).where(Job.status == JobStatus.QUEUED, col(Job.run_at).is_(None))
-    since, now = (await db.exec(oldest)).one()
-    return Fleet((await db.exec(alive)).one(), (now - since).total_seconds() if since else None)
+    oldest = select(Job.created_at, db_now()).where(is_waiting(col(Job.status), col(Job.run_at)))
+    waiting = (await db.exec(oldest.order_by(col(Job.created_at)).limit(1))).first()
+    age_s = (waiting[1] - waiting[0]).total_seconds() if waiting else None
+    return Fleet((await db.exec(alive)).one(), age_s)
