@@ -11,7 +11,7 @@ from tests.faults.client import new_topic
 from tests.faults.deployment import Deployment
 from tests.faults.waiting import until
 
-CLIENTS = 8
+CLIENTS = 4
 DRAIN_S = 900
 
 

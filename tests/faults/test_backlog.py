@@ -14,7 +14,7 @@ from tests.faults.history import History
 
 FULL = SEEDS > 1
 JOBS = 10_000 if FULL else 300
-IN_ONE_SESSION = JOBS // 5
+IN_ONE_SESSION = JOBS // 10
 SESSIONS = JOBS // 20
 SUBMIT_P99_S = 0.3
 SLOWER = 1.5
