@@ -15,7 +15,8 @@ from tests.faults.client import API, new_topic
 from tests.faults.deployment import Deployment
 from tests.faults.waiting import until
 
-PACE_S = (0.2, 0.8)
+PACE_S = (0.4, 1.2)
+SPOKEN = 0.1
 ANSWERED_S = 5.0
 
 
