@@ -1,6 +1,5 @@
 """Jobs pile up while no worker runs: submits and polls stay as fast, and all of it is answered, in order."""
 
-from functools import partial
 from random import Random
 
 import pytest
@@ -31,18 +30,19 @@ async def test_a_backlog_slows_no_client_down_and_is_drained_in_order(parley: De
     chosen = [sessions[0]] * IN_ONE_SESSION + chance.choices(sessions, k=JOBS - IN_ONE_SESSION)
     chance.shuffle(chosen)
     job = await parley.client.text(sessions[-1])
-    get = {path: partial(parley.client.http.get, path) for path in (f"{API}/job/{job.job_id}", "/health/ready")}
-    empty = {path: await cost(get[path]) for path in get}
+    paths = (f"{API}/job/{job.job_id}", "/health/ready")
+    before = [await cost(parley, path) for path in paths]
     submits = await submit_all(parley, chosen)
-    slower = {path: await cost(get[path]) / empty[path] for path in get}
+    beside = [await cost(parley, path) for path in paths]
     rate = await drain(parley, workers=2)
-    ratios = ", ".join(f"{path}: x{ratio:.2f}" for path, ratio in slower.items())
-    print(f"submit {submits}; {ratios}; drained at {rate:.0f}/s")  # noqa: T201 - with -s, or -rP
+    after = [await cost(parley, path) for path in paths]
+    print(f"submit {submits}; poll and readiness {before}, {beside}, {after}; drained at {rate:.0f}/s")  # noqa: T201
     history = await parley.ended()
     check(history)
     assert_answered(history, JOBS + 1)
-    assert max(slower.values()) < SLOWER
-    if FULL:
+    if FULL:  # a few hundred jobs would not show in it
+        for cost_before, cost_beside, cost_after in zip(before, beside, after, strict=True):
+            assert cost_beside < SLOWER * max(cost_before, cost_after)
         assert submits.p99 < SUBMIT_P99_S
 
 
@@ -50,7 +50,8 @@ async def test_beyond_the_limit_a_submit_is_refused_and_leaves_nothing(parley: D
     await parley.start_api(MAX_UNFINISHED_JOBS=str(LIMIT))
     agent = await parley.client.agent()
     sessions = [await parley.client.session(agent) for _ in range(5)]
-    await submit_all(parley, chance.choices(sessions, k=LIMIT))
+    for _ in range(LIMIT):  # one by one: of submits at the same time the last few may be refused early
+        await parley.client.text(chance.choice(sessions))
     written = await writes(parley)
     for _ in range(REFUSED):
         post = chance.choice([parley.client.post_text, parley.client.post_voice])
