@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 import httpx
+import pytest
 
 from tests.fakes.openai_script import Answer
 from tests.faults.checker import check
@@ -137,6 +138,7 @@ def assert_each_moment_was_met(done: list[Cancelled], ends: dict[str, str | None
     assert {end for job_id, end in ends.items() if job_id not in cancelled} == {"succeeded"}
 
 
+@pytest.mark.timeout(900)
 async def test_every_cancel_that_races_with_an_end_has_one_winner(parley: Deployment, chance: Random) -> None:
     parley.env |= {"WORKER_CONCURRENCY": "10", "TTS_CONCURRENCY": "2"}
     await asyncio.gather(parley.start_api(), parley.start_worker(), parley.start_worker())
