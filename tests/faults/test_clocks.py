@@ -43,12 +43,11 @@ async def start(parley: Deployment, chance: Random) -> None:
         assert is_ahead(worker.events("worker.started")[0]["timestamp"], ahead_s)
 
 
-def later(chance: Random) -> dict[str, str]:
-    """The same delay as seconds, and as a date by the model server's own clock."""
+def later() -> dict[str, str]:
+    """A moment to come back at, by the model server's own clock."""
     now = datetime.now(UTC)
-    then = format_datetime(now + timedelta(seconds=AFTER_S), usegmt=True)
-    date = {"date": format_datetime(now, usegmt=True), "retry-after": then}
-    return chance.choice([date, {"retry-after": str(AFTER_S)}])
+    then = now + timedelta(seconds=AFTER_S)
+    return {"date": format_datetime(now, usegmt=True), "retry-after": format_datetime(then, usegmt=True)}
 
 
 async def outlives_its_lease(parley: Deployment, job: Accepted) -> None:
@@ -62,10 +61,10 @@ async def outlives_its_lease(parley: Deployment, job: Accepted) -> None:
     await until(renewed, f"{job} is renewed")
 
 
-async def quick(parley: Deployment, chance: Random) -> list[Accepted]:
+async def quick(parley: Deployment) -> list[Accepted]:
     """Jobs for whoever is free, one after another; the last is put off by its model."""
     topics = [new_topic() for _ in range(PICKUPS)]
-    parley.model.once(topics[-1], "reply", Answer(status=429, headers=later(chance)))
+    parley.model.once(topics[-1], "reply", Answer(status=429, headers=later()))
     jobs = []
     for topic in topics:
         jobs.append(await parley.client.text(await parley.client.session(), topic=topic))
@@ -89,11 +88,11 @@ async def test_nothing_is_taken_early_and_nothing_comes_late(parley: Deployment,
     free, busy = [await parley.owner(job) for job in held]
     assert free is not busy
     parley.model.release(calls[0])
-    of_one = await quick(parley, chance)
+    of_one = await quick(parley)
     occupied = await submit(parley, "reply", chance, hold=1)
     await parley.called(occupied, "reply")
     parley.model.release(calls[1])
-    of_other = await quick(parley, chance)
+    of_other = await quick(parley)
     parley.model.release()
     history = await parley.ended()
     check(history)

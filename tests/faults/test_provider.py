@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from itertools import cycle, islice
 from random import Random
 
 from tests.fakes.openai_replies import MIN_SPEECH_S, SECONDS_PER_CHARACTER
@@ -24,6 +25,7 @@ CODES = {
 }
 """Every kind of fault, and what a job that it ends may be told."""
 
+HALF = 'data: {"choices": [{"index": 0, "delta": {"content": "Sentence 1 says"}}]}\n\ndata: [DONE]\n\n'
 NOISE = "".join(chr(0xDC80 + number * 37 % 128) for number in range(4_000))
 GARBAGE = {
     "transcribe": ["", "<html>502</html>", NOISE, "{", '{"text": 7}', '["text"]', '{"text"'],
@@ -46,26 +48,23 @@ class Case:
         return self.times == MAX_ATTEMPTS
 
 
-def fault(kind: str, step: str, chance: Random) -> Answer:
+def faults(kind: str, step: str, chance: Random) -> list[Answer]:
+    """Every form that a kind of fault takes at a step, in any order."""
     some = chance.randint(0, 1 if step == "transcribe" else 5)  # of the chunks that every answer has
-    match kind:
-        case "limited":
-            return Answer(status=429)
-        case "broken":
-            return Answer(status=chance.choice([500, 502, 503]))
-        case "silent":
-            return chance.choice([Answer(hang=True), Answer(stall_after=some)])
-        case "cut off":
-            return chance.choice([Answer(drop=True), Answer(cut_after=some)])
-        case "garbled":
-            return Answer(raw=[chance.choice(GARBAGE[step])])
-        case _:
-            return chance.choice([Answer(drip=True), Answer(drip=True, chunk_delay_s=0.5)])
+    forms = {
+        "limited": [Answer(status=429)],
+        "broken": [Answer(status=status) for status in (500, 502, 503)],
+        "silent": [Answer(hang=True), Answer(stall_after=some)],
+        "cut off": [Answer(drop=True), Answer(cut_after=some), *([Answer(raw=[HALF])] if step == "reply" else [])],
+        "garbled": [Answer(raw=[garbage]) for garbage in GARBAGE[step]],
+        "endless": [Answer(drip=True), Answer(drip=True, chunk_delay_s=0.5)],
+    }[kind]
+    return chance.sample(forms, len(forms))
 
 
 async def submit(parley: Deployment, kind: str, times: int, chance: Random) -> Case:
     session, topic, step = await parley.client.session(), new_topic(), chance.choice(STEPS)
-    parley.model.once(topic, step, *[fault(kind, step, chance) for _ in range(times)])
+    parley.model.once(topic, step, *islice(cycle(faults(kind, step, chance)), times))
     sentences = chance.randint(1, 3)
     if step == "transcribe":
         job = await parley.client.voice(session, topic=topic, sentences=sentences)
