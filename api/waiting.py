@@ -54,9 +54,15 @@ async def watch_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds: fl
             left = min(until - clock.time(), LOOK_AGAIN_S)
             if view.ended or left <= 0 or stores.events.closing:
                 return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await changed.wait()
+            await pause(changed, left)
+
+
+async def pause(waiter: asyncio.Event, seconds: float) -> bool:
+    """Wait for it to be set, or for the time to pass; whether it was set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            return await waiter.wait()
+    return False
 
 
 def describe(response: Response, view: JobView, wait: int) -> None:

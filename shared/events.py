@@ -1,9 +1,15 @@
-"""What happens to jobs, told over Redis: one subscription per process wakes whoever waits for a job."""
+"""What happens to jobs, told over Redis: wakes on one channel, and each job's own events in a stream of its own.
+
+One subscription per process wakes whoever waits for a job or follows it. Nothing here is the truth: a wake says "look
+again in SQL", and events that were lost are made up for from there.
+"""
 
 import asyncio
+import json
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import structlog
@@ -13,20 +19,88 @@ from redis.exceptions import RedisError
 from shared.queue import JOB_CHANNEL
 
 RECONNECT_S = 0.5
+STREAM = "parley:events:"
+TOLD = b"+"  # behind a job's id on the channel: it has new events
+KEPT_S = 600
+MOST_EVENTS = 20_000
+BATCH_S = 0.05
 
 log = structlog.get_logger(__name__)
 
 
-class JobEvents:
-    """Turns the job channel into one `asyncio.Event` a waiter.
+class EventId(NamedTuple):
+    """An event's place: the job's attempt, and its number in that attempt. Redis keeps the order by itself."""
 
-    A wake only says "look again in SQL": after a reconnect, and at shutdown, everybody is woken.
+    attempt: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `{attempt}-{number}`; raises ValueError."""
+        attempt, _, number = text.partition("-")
+        return cls(int(attempt), int(number))
+
+    def __str__(self) -> str:
+        return f"{self.attempt}-{self.number}"
+
+
+class JobEvent(NamedTuple):
+    """What an attempt told.
+
+    `reset` (the reply begins anew), `delta` (`offset`, `text`) or `audio` (`index`, `text`, `duration_s`).
+    """
+
+    id: EventId
+    name: str
+    data: dict[str, Any]
+
+
+class Waiter(asyncio.Event):
+    """Set when there is something to look at; `job_changed` says that it is, or may be, the job itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.job_changed = True
+
+
+class Feed:
+    """The events of one job that this process has read, once for all who follow it."""
+
+    def __init__(self, job_id: UUID) -> None:
+        self.key = f"{STREAM}{job_id}"
+        self.events: list[JobEvent] = []
+        self.followers: set[Waiter] = set()
+        self._reading = asyncio.Lock()
+
+    async def read(self, redis: Redis) -> None:
+        """Read what is new, and wake the followers; Redis away leaves it as it is."""
+        async with self._reading:
+            after = f"({self.events[-1].id}" if self.events else "-"
+            try:
+                entries = await redis.xrange(self.key, min=after)
+            except (RedisError, OSError) as error:
+                log.debug("events.unreachable", error=type(error).__name__)
+                return
+            for number, fields in entries or ():
+                with suppress(ValueError, KeyError):  # whoever reaches this Redis can write to it
+                    event_id = EventId.parse(number.decode())
+                    self.events.append(JobEvent(event_id, fields[b"name"].decode(), json.loads(fields[b"data"])))
+        for follower in self.followers:
+            follower.set()
+
+
+class JobEvents:
+    """Turns the job channel into one `Waiter` for each who waits for a job or follows it.
+
+    After a reconnect, and at shutdown, everybody is woken.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._waiters: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._waiters: defaultdict[UUID, set[Waiter]] = defaultdict(set)
+        self._feeds: dict[UUID, Feed] = {}
         self._task: asyncio.Task[None] | None = None
+        self._reads: set[asyncio.Task[None]] = set()
         self.closing = False
 
     def start(self) -> None:
@@ -39,19 +113,33 @@ class JobEvents:
         self._wake_all()
         if self._task:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.gather(self._task, *self._reads, return_exceptions=True)
 
     @asynccontextmanager
-    async def watch(self, job_id: UUID) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever the job may have changed. Enter it *before* reading the job."""
-        event = asyncio.Event()
-        self._waiters[job_id].add(event)
+    async def watch(self, job_id: UUID) -> AsyncIterator[Waiter]:
+        """A waiter that is set whenever the job may have changed. Enter it *before* reading the job."""
+        waiter = Waiter()
+        self._waiters[job_id].add(waiter)
         try:
-            yield event
+            yield waiter
         finally:
-            self._waiters[job_id].discard(event)
+            self._waiters[job_id].discard(waiter)
             if not self._waiters[job_id]:
                 del self._waiters[job_id]
+
+    @asynccontextmanager
+    async def follow(self, job_id: UUID) -> AsyncIterator[tuple[Waiter, Feed]]:
+        """`watch`, and the job's events; the waiter is set for either."""
+        async with self.watch(job_id) as waiter:
+            feed = self._feeds.setdefault(job_id, Feed(job_id))
+            feed.followers.add(waiter)
+            try:
+                await feed.read(self._redis)
+                yield waiter, feed
+            finally:
+                feed.followers.discard(waiter)
+                if not feed.followers:
+                    self._feeds.pop(job_id, None)
 
     async def _listen(self) -> None:
         while True:
@@ -69,10 +157,106 @@ class JobEvents:
 
     def _wake(self, data: bytes) -> None:
         with suppress(ValueError):  # the channel is open to whoever reaches this Redis
-            for event in self._waiters.get(UUID(data.decode()), ()):
-                event.set()
+            job_id = UUID(data.removesuffix(TOLD).decode())
+            if data.endswith(TOLD):
+                self._read(self._feeds.get(job_id))
+                return
+            for waiter in self._waiters.get(job_id, ()):
+                waiter.job_changed = True
+                waiter.set()
 
     def _wake_all(self) -> None:
-        for events in self._waiters.values():
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.job_changed = True
+                waiter.set()
+        for feed in self._feeds.values():
+            self._read(feed)
+
+    def _read(self, feed: Feed | None) -> None:
+        if feed:
+            task = asyncio.create_task(feed.read(self._redis))
+            self._reads.add(task)
+            task.add_done_callback(self._reads.discard)
+
+
+class Telling:
+    """Tells what one attempt does, while it does it. Words are gathered for 50 ms, the first go out at once.
+
+    Whoever comes late, or finds Redis away, is told from SQL: nothing here waits, and nothing here fails.
+    """
+
+    def __init__(self, redis: Redis, job_id: UUID, attempt: int) -> None:
+        self._redis = redis
+        self._job_id = job_id
+        self._attempt = attempt
+        self._number = 0
+        self._offset = 0
+        self._waiting: list[tuple[str, dict[str, Any]]] = []
+        self._more = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Send what is left."""
+        if self._task:
+            async with self._sending:
+                self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._send()
+
+    def reset(self) -> None:
+        """The reply begins anew."""
+        self._offset = 0
+        self._tell("reset", {})
+
+    def text(self, piece: str) -> None:
+        """The reply goes on; `piece` is no more and no less than what will be saved."""
+        if self._waiting and self._waiting[-1][0] == "delta":
+            self._waiting[-1][1]["text"] += piece
+        else:
+            self._tell("delta", {"offset": self._offset, "text": piece})
+        self._offset += len(piece)
+
+    def audio(self, index: int, text: str, duration_s: float) -> None:
+        """A sentence's sound is saved; sentences are counted from 1."""
+        self._tell("audio", {"index": index, "text": text, "duration_s": round(duration_s, 3)})
+
+    def _tell(self, name: str, data: dict[str, Any]) -> None:
+        self._waiting.append((name, data))
+        self._more.set()
+        self._task = self._task or asyncio.create_task(self._go_on())
+
+    async def _go_on(self) -> None:
+        while True:
+            await self._more.wait()
+            await self._send()
+            await asyncio.sleep(BATCH_S)
+
+    async def _send(self) -> None:
+        async with self._sending:
+            waiting, self._waiting = self._waiting, []
+            self._more.clear()
+            if waiting:
+                first = self._number + 1
+                self._number += len(waiting)
+                events = [JobEvent(EventId(self._attempt, first + n), *told) for n, told in enumerate(waiting)]
+                await _publish(self._redis, self._job_id, events)
+
+
+async def _publish(redis: Redis, job_id: UUID, events: Sequence[JobEvent]) -> None:
+    """Add events to the job's stream, in one round trip; Redis refuses those of an attempt that has been overtaken."""
+    key = f"{STREAM}{job_id}"
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
             for event in events:
-                event.set()
+                fields: dict[Any, Any] = {"name": event.name, "data": json.dumps(event.data)}
+                pipe.xadd(key, fields, id=str(event.id), maxlen=MOST_EVENTS)
+            pipe.expire(key, KEPT_S)
+            pipe.publish(JOB_CHANNEL, str(job_id).encode() + TOLD)
+            await pipe.execute()
+    except (RedisError, OSError) as error:
+        log.debug("events.not_told", error=type(error).__name__)

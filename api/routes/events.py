@@ -1,20 +1,18 @@
 """A job's life as server-sent events."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.deps import CurrentUser, DbRead, Deps
-from api.schemas.job import JobRead
+from api.following import follow_job
 from api.schemas.problem import PROBLEMS
-from api.waiting import watch_job
-from shared.errors import NotFound
+from shared.events import EventId
 from shared.services import job as jobs
-from shared.services.job_view import JobView
 
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
@@ -25,25 +23,33 @@ async def get_own_job_id(job_id: UUID, user_id: CurrentUser, db: DbRead) -> UUID
     return job_id
 
 
-async def _until_deleted(views: AsyncGenerator[JobView]) -> AsyncIterator[JobView]:
-    with suppress(NotFound):
-        async for view in views:
-            yield view
+def get_last_event(
+    last_event_id: Annotated[
+        str | None, Header(description="Id of the last event you have: go on behind it.", examples=["1-17"])
+    ] = None,
+) -> EventId | None:
+    """Where to go on; None for what is no id of ours."""
+    with suppress(ValueError):
+        return EventId.parse(last_event_id or "")
+    return None
 
 
 @router.get("/{job_id}/events", response_class=EventSourceResponse)
 async def stream_job_events(
-    job_id: Annotated[UUID, Depends(get_own_job_id)], user_id: CurrentUser, stores: Deps
+    job_id: Annotated[UUID, Depends(get_own_job_id)],
+    user_id: CurrentUser,
+    stores: Deps,
+    after: Annotated[EventId | None, Depends(get_last_event)],
 ) -> AsyncIterator[ServerSentEvent]:
-    """Follow a job: `status` (the job) at every change, `transcript` when it is known, `end` (the job) at last."""
-    heard = False
-    number = 0
-    async for view in _until_deleted(watch_job(stores, owner_id=user_id, job_id=job_id)):
-        body = JobRead.of(view)
-        found: list[tuple[str, object]] = [("end" if view.ended else "status", body)]
-        if body.result and body.result.transcript is not None and not heard:
-            heard = True
-            found.insert(0, ("transcript", {"text": body.result.transcript, "language": body.result.language}))
-        for name, data in found:
-            number += 1
-            yield ServerSentEvent(event=name, id=f"{view.job.attempt}-{number}", data=data)
+    """Follow a job to its end.
+
+    - `status`: the job, at every change; `end`: the finished job, and the last event.
+    - `transcript` (`text`, `language`): what the voice note said.
+    - `delta` (`offset`, `text`): a piece of the reply, and how many characters of it come before.
+    - `audio` (`index`, `text`, `duration_s`): a sentence's sound is made; `GET /job/{id}/audio?stream=1` plays it.
+    - `reset`: a new attempt begins the reply anew: drop what you have of it.
+
+    Reconnect with `Last-Event-ID`. What was lost is told again from what is saved, after a `reset` if need be.
+    """
+    async for event in follow_job(stores, owner_id=user_id, job_id=job_id, after=after):
+        yield event

@@ -12,6 +12,7 @@ from api.schemas import headers
 from api.schemas.job import JobRead
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEM_409, PROBLEM_416, PROBLEMS, Responses
+from api.sound import stream_reply
 from api.waiting import POLL_S, Wait, describe, wait_for_job
 from shared.errors import Conflict
 from shared.models import JobStatus
@@ -83,10 +84,21 @@ async def _now(stores: Deps, user_id: UUID, job_id: UUID, response: Response) ->
 
 @router.get("/{job_id}/audio", response_class=Response, responses={**AUDIO, **PROBLEM_409, **PROBLEM_416})
 async def get_job_audio(
-    job_id: UUID, user_id: CurrentUser, db: DbRead, stores: Deps, conditions: Conditional
+    job_id: UUID,
+    user_id: CurrentUser,
+    stores: Deps,
+    conditions: Conditional,
+    stream: Annotated[bool, Query(description="Send the mp3 as it is made, from its first sentence on.")] = False,  # noqa: FBT002 - a query parameter
 ) -> Response:
-    """Fetch the spoken reply as mp3; takes a Range. While the job runs: 409 `not_ready` with Retry-After."""
-    view = await job_view.get(db, owner_id=user_id, job_id=job_id)
+    """Fetch the spoken reply as mp3; takes a Range. While the job runs: 409 `not_ready` with Retry-After.
+
+    With `stream=1` it is sent while it is made, to its end, without a length or ranges. When the attempt that makes it
+    fails, the connection breaks off: what came so far is not the whole reply.
+    """
+    if stream:
+        return await stream_reply(stores, owner_id=user_id, job_id=job_id)
+    async with stores.database.read() as db:
+        view = await job_view.get(db, owner_id=user_id, job_id=job_id)
     if not view.ended:
         detail = f"The reply is not ready: the job is {view.status}."
         raise Conflict(detail, code="not_ready", retry_after=POLL_S)

@@ -17,6 +17,7 @@ BIT_RATE = 64_000
 MAX_SPEECH_S = 3_600.0
 # Encoders begin and end each sentence with this much silence of their own.
 JOINT_S = 0.066
+GAP_S = 0.2
 _RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _FALLBACK_RATE = 24_000
 _SAMPLE_BYTES = 2
@@ -55,7 +56,7 @@ def to_mp3(data: bytes, *, format: Literal["mp3", "pcm"], rate: int) -> bytes:  
     return encode(_decoded(data, rate=rate), rate=rate)
 
 
-def join(parts: Sequence[bytes], *, gap_s: float = 0.2) -> bytes:
+def join(parts: Sequence[bytes], *, gap_s: float = GAP_S) -> bytes:
     """Return one mp3 of all `parts`, `gap_s` of silence between them, with an Info header to seek by.
 
     Frames are kept as they are where all parts agree in version, rate and channels; else all are encoded anew.
@@ -69,6 +70,35 @@ def join(parts: Sequence[bytes], *, gap_s: float = 0.2) -> bytes:
         rate = clean[0].header.sample_rate if clean else _FALLBACK_RATE
         clean = [_run(encode(_decoded(part, rate=rate), rate=rate)) for part in parts]
     return mp3_frames.with_info(mp3_frames.joined((run.data for run in clean), gap_s=gap_s - JOINT_S))
+
+
+def gap(first: bytes, *, gap_s: float = GAP_S) -> bytes:
+    """Return the silence that `join` puts between two sentences, when `first` is the first of all."""
+    return b"".join(mp3_frames.silence(first, duration_s=gap_s - JOINT_S))
+
+
+def without_info(whole: bytes) -> bytes:
+    """Return the frames that `join` put behind its Info header."""
+    head = mp3_frames.header(whole[:4])
+    return whole[head.size :] if head and mp3_frames.is_info(whole[: head.size]) else whole
+
+
+def is_uniform(mp3: bytes, *, rate: int | None) -> bool:
+    """Whether bare frames are mono and, unless it is None, of this sample rate."""
+    head = mp3_frames.header(mp3[:4])
+    return head is not None and head.channels == 1 and rate in {None, head.sample_rate}
+
+
+def sample_rate(mp3: bytes) -> int | None:
+    """The sample rate of bare frames."""
+    head = mp3_frames.header(mp3[:4])
+    return head.sample_rate if head else None
+
+
+def uniform(mp3: bytes, *, rate: int | None) -> bytes:
+    """Return bare frames encoded anew as mono, of this sample rate or their own; raises `Invalid` (bad_speech)."""
+    rate = rate or sample_rate(mp3) or _FALLBACK_RATE
+    return encode(_decoded(mp3, rate=rate), rate=rate)
 
 
 def duration(mp3: bytes) -> float:

@@ -1,10 +1,10 @@
 """What a worker reads before a turn and writes after each of its steps, every write behind the fence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import exists, func
+from sqlalchemy import exists, func, or_
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,6 +25,8 @@ from shared.models import (
 from shared.services import blob as blobs
 from shared.services import job as jobs
 from shared.services.job import Claim, LeaseLostError
+
+SPEAK = "speak/"  # before the number of a sentence, the name of its step
 
 
 @dataclass
@@ -129,9 +131,16 @@ async def save_transcript(db: AsyncSession, turn: Turn, *, text: str, language: 
     await _save_step(db, turn, done)
 
 
-async def save_reply(db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone) -> None:
-    """Save the reply, and end the job with it when it is not to be spoken."""
+async def save_reply(
+    db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone, spoken: Mapping[str, str]
+) -> None:
+    """Save the reply, and end the job with it when it is not to be spoken.
+
+    `spoken` is what its sentences are made from, by step: what an earlier attempt spoke of other words is dropped.
+    """
     await jobs.fence(db, turn.claim, stage="speak")
+    if turn.claim.attempt > 1:
+        await _drop_other_words(db, turn, spoken)
     if turn.message.kind == MessageKind.TEXT:
         await _save_heard(db, turn, text=turn.message.text or "", language=language)
     turn.reply = Message(
@@ -173,6 +182,22 @@ async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blo
     await jobs.succeed(db, turn.claim)
 
 
+async def spoken(db: AsyncSession, *, job_id: UUID) -> dict[str, tuple[UUID, str]]:
+    """Ids and keys of the sentences of a job whose sound is saved and sure to be in its reply, by step.
+
+    That is once the reply is saved; before, of those that the present attempt has spoken.
+    """
+    reply = exists().where(col(Message.job_id) == job_id, col(Message.role) == MessageRole.ASSISTANT)
+    sentences = (
+        select(Step.name, Blob.id, Blob.key)
+        .join(Blob, col(Blob.id) == col(Step.blob_id))
+        .join(Job, col(Job.id) == col(Step.job_id))
+        .where(Step.job_id == job_id, Step.status == StepStatus.SUCCEEDED, col(Step.name).startswith(SPEAK))
+        .where(or_(col(Step.attempt) == col(Job.attempt), reply))
+    )
+    return {name: (blob_id, key) for name, blob_id, key in (await db.exec(sentences)).all()}
+
+
 async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, code: str) -> None:
     """Note, in a fenced transaction, that a step failed; a later success takes its place."""
     await _replace_step(
@@ -189,6 +214,18 @@ async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, co
             error_code=code,
         ),
     )
+
+
+async def _drop_other_words(db: AsyncSession, turn: Turn, spoken: Mapping[str, str]) -> None:
+    other = [name for name, step in turn.steps.items() if name in spoken and step.input_hash != spoken[name]]
+    sentences = (col(Step.job_id) == turn.job.id, col(Step.name).startswith(SPEAK))
+    stale = (*sentences, or_(col(Step.name).not_in(spoken), col(Step.name).in_(other)))
+    await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*stale, col(Step.blob_id).is_not(None))))
+    await db.exec(delete(Step).where(*stale))
+    for name in [
+        name for name in turn.steps if name.startswith(SPEAK) and turn.steps[name].input_hash != spoken.get(name)
+    ]:
+        del turn.steps[name]
 
 
 async def _save_heard(db: AsyncSession, turn: Turn, *, text: str, language: str) -> None:

@@ -1,8 +1,10 @@
 """The second step of a turn: the reply."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from shared.events import Telling
 from shared.language import choose
 from shared.models import MessageKind
 from shared.services import turn as turns
@@ -12,8 +14,10 @@ from worker.providers.offline import OfflineProvider
 from worker.providers.registry import Model
 from worker.state import Worker
 from worker.turn.context import build
-from worker.turn.save import save, storable
+from worker.turn.save import save
+from worker.turn.speak import Speech
 from worker.turn.step import sha256, step
+from worker.turn.words import Words
 
 NO_SPEECH = {
     "en": "I could not hear any speech in that voice note. Could you say it again?",
@@ -26,16 +30,33 @@ NOT_UNDERSTOOD = {
 }
 
 
-async def reply(worker: Worker, turn: Turn) -> None:
-    """Write the reply and save it. A voice note without speech gets an answer that says so, and costs nothing."""
+async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech: Speech | None = None) -> None:
+    """Write the reply and save it, passing on its words as they come.
+
+    A voice note without speech gets an answer that says so, and costs nothing.
+    """
+    if turn.claim.attempt > 1:
+        told.reset()
+    words = Words()
+
+    def say(piece: str) -> None:
+        if piece:
+            told.text(piece)
+            if speech:
+                speech.feed(piece)
+
     with step("reply") as timer:
         text = turn.message.text or ""
-        language = await _language(turn, text)
+        done = StepDone(name="reply", duration_ms=timer.ms)
         if not text:
-            answer, done = _without_speech(turn, language), StepDone(name="reply", duration_ms=timer.ms)
+            say(words.add(_without_speech(turn, language)))
         else:
             timer.model = model = worker.models.resolve("chat", turn.agent.ai_chat)
-            answer, usage = await _ask(worker, turn, model, language)
+            usage = ChatUsage()
+            async with aclosing(await _ask(worker, turn, model, language, usage)) as pieces:
+                async for piece in pieces:
+                    say(words.add(piece))
+            say(words.finish())
             done = StepDone(
                 name="reply",
                 duration_ms=timer.ms,
@@ -44,13 +65,20 @@ async def reply(worker: Worker, turn: Turn) -> None:
                 input_hash=sha256(text),
                 used=Used(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
             )
-        await save(worker, lambda db: turns.save_reply(db, turn, text=answer, language=language, done=done))
+        spoken = speech.hashes() if speech else {}
+        await save(
+            worker,
+            lambda db: turns.save_reply(db, turn, text=words.text, language=language, done=done, spoken=spoken),
+        )
 
 
-async def _language(turn: Turn, text: str) -> str:
+async def language_of(turn: Turn) -> str:
+    """The language of the reply: the one in which the user spoke."""
+    if turn.reply and turn.reply.language:
+        return turn.reply.language
     if turn.message.kind == MessageKind.VOICE:
         return turn.message.language or turn.language
-    return await asyncio.to_thread(choose, text, turn.language)
+    return await asyncio.to_thread(choose, turn.message.text or "", turn.language)
 
 
 def _without_speech(turn: Turn, language: str) -> str:
@@ -59,11 +87,8 @@ def _without_speech(turn: Turn, language: str) -> str:
     return texts.get(language, texts["en"])
 
 
-async def _ask(worker: Worker, turn: Turn, model: Model, language: str) -> tuple[str, ChatUsage]:
+async def _ask(worker: Worker, turn: Turn, model: Model, language: str, usage: ChatUsage) -> AsyncGenerator[str]:
     async with worker.database.read() as db:
         history = await turns.history(db, turn, limit=worker.settings.max_chat_history_context)
-    usage = ChatUsage()
     messages = build(turn, history, language=language)
-    async with aclosing(model.provider.stream_chat(messages, model=model.model, usage=usage)) as stream:
-        pieces = [piece async for piece in stream]
-    return storable("".join(pieces)), usage
+    return model.provider.stream_chat(messages, model=model.model, usage=usage)

@@ -1,21 +1,32 @@
 """A turn from its first unfinished step to its end."""
 
+from shared.events import Telling
 from shared.models import MessageKind
 from shared.services import turn as turns
 from shared.services.job import Claim
 from worker.state import Worker
-from worker.turn.reply import reply
-from worker.turn.speak import speak
+from worker.turn.reply import language_of, reply
+from worker.turn.speak import Speech
 from worker.turn.transcribe import transcribe
 
 
 async def run_turn(worker: Worker, claim: Claim) -> None:
-    """Run the steps whose output does not exist yet; the last of them ends the job."""
+    """Run the steps whose output does not exist yet; the last of them ends the job.
+
+    A spoken reply is spoken while it is being written, sentence by sentence.
+    """
     async with worker.database.read() as db:
         turn = await turns.load(db, claim)
     if turn.message.kind == MessageKind.VOICE and turn.message.text is None:
         await transcribe(worker, turn)
-    if turn.reply is None:
-        await reply(worker, turn)
-    if turn.reply and turn.job.reply_audio:
-        await speak(worker, turn, turn.reply)
+    async with Telling(worker.queue.redis, claim.job_id, claim.attempt) as told:
+        language = await language_of(turn)
+        if not turn.job.reply_audio:
+            await reply(worker, turn, language, told)
+            return
+        async with Speech(worker, turn, language, told) as speech:
+            if turn.reply is None:
+                await reply(worker, turn, language, told, speech)
+            else:
+                speech.feed(turn.reply.text or "")
+            await speech.finish()

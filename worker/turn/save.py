@@ -38,9 +38,3 @@ async def save(worker: Worker, rule: Callable[[AsyncSession], Awaitable[T]]) -> 
             if not away:
                 raise
             raise Unavailable("The database was away while this was saved.") from error
-
-
-def storable(text: str) -> str:
-    """A model's words as both databases can hold them: without U+0000, and with no half of a surrogate pair."""
-    whole = text.replace("\x00", "").encode("utf-16", "surrogatepass")
-    return whole.decode("utf-16", "replace").strip()

@@ -2,98 +2,156 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from contextlib import suppress
+from typing import Self
 
 from shared.audio import mp3
 from shared.errors import Invalid, NotFound, Upstream
-from shared.models import Blob, BlobPurpose, Message
+from shared.events import Telling
+from shared.models import Blob, BlobPurpose
 from shared.services import turn as turns
 from shared.services.blob import Content
 from shared.services.turn import StepDone, Turn, Used
 from worker.providers.registry import Model
 from worker.state import Worker
 from worker.turn.save import save
-from worker.turn.sentences import cut
+from worker.turn.sentences import SentenceCutter
 from worker.turn.step import StepFailedError, sha256, step
-
-T = TypeVar("T")
 
 MIME, CODEC = "audio/mpeg", "mp3"
 
 
-async def speak(worker: Worker, turn: Turn, reply: Message) -> None:
-    """Speak every sentence that no earlier attempt has spoken, store the whole, and end the job.
+class Speech:
+    """Speaks a reply while it is being written: fed with its words, it speaks each sentence as soon as it is whole.
 
-    When a sentence fails, those under way are still finished and saved: they are paid for.
+    Up to `TTS_CONCURRENCY` at a time, begun in order. When a sentence fails no further one is begun, and those under
+    way are still finished and saved: they are paid for. Leaving the block early takes all of it along.
     """
-    language = reply.language or turn.language
-    with step("speak"):
-        model = worker.models.resolve("tts", turn.agent.ai_tts)
-    sentences = cut(reply.text or "", language) or [reply.text or ""]
-    at_once = asyncio.Semaphore(worker.settings.tts_concurrency)
-    failed = asyncio.Event()
 
-    async def one(index: int, sentence: str) -> bytes | None:
-        async with at_once:
-            if failed.is_set():
-                return None
-            try:
-                return await _sentence(worker, turn, model, f"speak/{index}", sentence, language)
-            except StepFailedError:
-                failed.set()
-                raise
-
-    async with _all(one(index, sentence) for index, sentence in enumerate(sentences, start=1)) as tasks:
-        await asyncio.wait(tasks)
-        spoken = [task.result() for task in tasks]
-    with step("speak"):
-        whole = await worker.audio.run(mp3.join, [sound for sound in spoken if sound])
-        blob, content = await _store(worker, turn, whole, BlobPurpose.REPLY)
-        await save(worker, lambda db: turns.save_speech(db, turn, reply, blob=blob, content=content))
-
-
-@asynccontextmanager
-async def _all(work: Iterable[Coroutine[None, None, T]]) -> AsyncIterator[list["asyncio.Task[T]"]]:
-    """Run it side by side; whoever leaves early (a cancel, a lost lease) takes all of it along."""
-    tasks = [asyncio.create_task(one) for one in work]
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _sentence(worker: Worker, turn: Turn, model: Model, name: str, text: str, language: str) -> bytes:
-    input_hash = sha256(f"{model.provider_name}/{model.model}|{turn.agent.voice}|{language}|{text}")
-    with step(name) as timer:
-        timer.model = model
-        saved = turn.steps.get(name)
-        if saved and saved.input_hash == input_hash and name in turn.sentence_keys:
-            with suppress(NotFound):  # bytes that went missing are spoken again
-                return await worker.blobs.read(turn.sentence_keys[name])
-        speech = await model.provider.speak(text, model=model.model, language=language, voice=turn.agent.voice)
+    def __init__(self, worker: Worker, turn: Turn, language: str, told: Telling) -> None:
+        self._worker = worker
+        self._turn = turn
+        self._language = language
+        self._told = told
+        self._cutter = SentenceCutter(language)
+        self._sentences: list[asyncio.Task[bytes | None]] = []
+        self._hashes: dict[str, str] = {}
+        self._at_once = asyncio.Semaphore(worker.settings.tts_concurrency)
+        self._failed: BaseException | None = None
+        self._rate: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._model: Model | None = None
         try:
-            sound = await worker.audio.run(mp3.to_mp3, speech.data, format=speech.format, rate=speech.sample_rate)
-        except Invalid as error:
-            raise Upstream("The speech model sent no sound.", code="bad_speech", transient=True) from error
-        blob, content = await _store(worker, turn, sound, BlobPurpose.SENTENCE)
-        done = StepDone(
-            name=name,
-            duration_ms=timer.ms,
-            provider=model.provider_name,
-            model=model.model,
-            input_hash=input_hash,
-            used=Used(characters=len(text), audio_s=content.duration_s),
-        )
-        await save(worker, lambda db: turns.save_sentence(db, turn, blob=blob, content=content, done=done))
-    return sound
+            with step("speak"):
+                self._model = worker.models.resolve("tts", turn.agent.ai_tts)
+        except StepFailedError as error:
+            self._failed = error
 
+    async def __aenter__(self) -> Self:
+        return self
 
-async def _store(worker: Worker, turn: Turn, sound: bytes, purpose: BlobPurpose) -> tuple[Blob, Content]:
-    blob = await save(worker, lambda db: turns.announce_sound(db, turn, purpose=purpose))
-    await worker.blobs.put(blob.key, sound)
-    seconds = mp3.duration(sound)
-    return blob, Content(MIME, CODEC, seconds, len(sound), hashlib.sha256(sound).hexdigest())
+    async def __aexit__(self, *_: object) -> None:
+        for sentence in self._sentences:
+            sentence.cancel()
+        await asyncio.gather(*self._sentences, return_exceptions=True)
+
+    def feed(self, text: str) -> None:
+        """Take in more of the reply; raises what says that the job is not ours any more."""
+        if self._failed and not isinstance(self._failed, StepFailedError):
+            raise self._failed
+        self._begin(self._cutter.feed(text))
+
+    def hashes(self) -> dict[str, str]:
+        """What each sentence of the whole reply, by its step's name, is spoken from: nothing is fed after this."""
+        self._begin(self._cutter.finish())
+        return self._hashes
+
+    async def finish(self) -> None:
+        """Speak what is left, store the whole, and end the job."""
+        reply = self._turn.reply
+        if reply is None:
+            msg = "a reply is saved before its speech is finished"
+            raise RuntimeError(msg)
+        if not self.hashes():
+            self._begin([reply.text or ""])
+        pending = set(self._sentences)
+        while pending and (self._failed is None or isinstance(self._failed, StepFailedError)):
+            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        if self._failed:
+            raise self._failed
+        sounds = [sentence.result() for sentence in self._sentences]
+        with step("speak"):
+            whole = await self._worker.audio.run(mp3.join, [sound for sound in sounds if sound])
+            blob, content = await self._store(whole, BlobPurpose.REPLY)
+            await save(self._worker, lambda db: turns.save_speech(db, self._turn, reply, blob=blob, content=content))
+
+    def _begin(self, sentences: list[str]) -> None:
+        for text in sentences:
+            name = f"speak/{len(self._hashes) + 1}"
+            model = f"{self._model.provider_name}/{self._model.model}" if self._model else ""
+            self._hashes[name] = sha256(f"{model}|{self._turn.agent.voice}|{self._language}|{text}")
+            if self._failed is None and self._model:
+                self._sentences.append(asyncio.create_task(self._run(name, text, self._model)))
+
+    async def _run(self, name: str, text: str, model: Model) -> bytes | None:
+        first = name == "speak/1"
+        try:
+            async with self._at_once:
+                if self._failed:
+                    return None
+                sound = await self._sentence(name, text, model, first=first)
+        except Exception as error:  # noqa: BLE001 - `feed` and `finish` raise it
+            self._failed = self._failed or error
+            return None
+        finally:
+            if first and not self._rate.done():
+                self._rate.set_result(None)
+        self._told.audio(int(name.partition("/")[2]), text, mp3.duration(sound))
+        return sound
+
+    async def _sentence(self, name: str, text: str, model: Model, *, first: bool) -> bytes:
+        input_hash = self._hashes[name]
+        with step(name) as timer:
+            timer.model = model
+            saved = self._turn.steps.get(name)
+            if saved and saved.input_hash == input_hash and name in self._turn.sentence_keys:
+                with suppress(NotFound):  # bytes that went missing are spoken again
+                    return await self._like_the_first(
+                        await self._worker.blobs.read(self._turn.sentence_keys[name]), first=first
+                    )
+            voice = self._turn.agent.voice
+            speech = await model.provider.speak(text, model=model.model, language=self._language, voice=voice)
+            try:
+                sound = await self._worker.audio.run(
+                    mp3.to_mp3, speech.data, format=speech.format, rate=speech.sample_rate
+                )
+                sound = await self._like_the_first(sound, first=first)
+            except Invalid as error:
+                raise Upstream("The speech model sent no sound.", code="bad_speech", transient=True) from error
+            blob, content = await self._store(sound, BlobPurpose.SENTENCE)
+            done = StepDone(
+                name=name,
+                duration_ms=timer.ms,
+                provider=model.provider_name,
+                model=model.model,
+                input_hash=input_hash,
+                used=Used(characters=len(text), audio_s=content.duration_s),
+            )
+            await save(
+                self._worker, lambda db: turns.save_sentence(db, self._turn, blob=blob, content=content, done=done)
+            )
+        return sound
+
+    async def _like_the_first(self, sound: bytes, *, first: bool) -> bytes:
+        """Frames of the first sentence's shape: what listeners hear as it is made is then what is stored."""
+        rate = None if first else await self._rate
+        if not mp3.is_uniform(sound, rate=rate):
+            sound = await self._worker.audio.run(mp3.uniform, sound, rate=rate)
+        if first:
+            self._rate.set_result(mp3.sample_rate(sound))
+        return sound
+
+    async def _store(self, sound: bytes, purpose: BlobPurpose) -> tuple[Blob, Content]:
+        blob = await save(self._worker, lambda db: turns.announce_sound(db, self._turn, purpose=purpose))
+        await self._worker.blobs.put(blob.key, sound)
+        seconds = mp3.duration(sound)
+        return blob, Content(MIME, CODEC, seconds, len(sound), hashlib.sha256(sound).hexdigest())

@@ -14,8 +14,9 @@ from shared.services.turn import StepDone, Turn, Used
 from worker.providers.base import Audio
 from worker.providers.registry import Model
 from worker.state import Worker
-from worker.turn.save import save, storable
+from worker.turn.save import save
 from worker.turn.step import step
+from worker.turn.words import storable
 
 log = structlog.get_logger(__name__)
 

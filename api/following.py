@@ -1,0 +1,127 @@
+"""Following a job (`GET /job/{id}/events`): what SQL says and what its attempt tells, as one list of events."""
+
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from fastapi.sse import ServerSentEvent
+
+from api.schemas.job import JobRead
+from api.state import Stores
+from api.waiting import LOOK_AGAIN_S, pause
+from shared.errors import NotFound
+from shared.events import EventId, Feed
+from shared.services import job_view
+from shared.services.job_view import JobView
+
+
+async def follow_job(
+    stores: Stores, *, owner_id: UUID, job_id: UUID, after: EventId | None
+) -> AsyncGenerator[ServerSentEvent]:
+    """Yield a job's events from now, or from behind the event `after`, to its end, its deletion, or our shutdown."""
+    async with stores.events.follow(job_id) as (waiter, feed):
+        told = _Told(feed, after)
+        while True:
+            waiter.clear()
+            view = None
+            if waiter.job_changed:
+                waiter.job_changed = False
+                with suppress(NotFound):
+                    async with stores.database.read() as db:
+                        view = await job_view.get(db, owner_id=owner_id, job_id=job_id)
+                if view is None:
+                    return
+                for event in told.job(view):
+                    yield event
+            for event in told.news():
+                yield event
+            if view:
+                for event in told.rest(view):
+                    yield event
+            if (view and view.ended) or stores.events.closing:
+                return
+            if not await pause(waiter, LOOK_AGAIN_S):
+                waiter.job_changed = True
+
+
+class _Told:
+    """What one client was told so far. `_sent` counts the reply's characters, of the wording of `_attempt`."""
+
+    def __init__(self, feed: Feed, after: EventId | None) -> None:
+        self._feed = feed
+        self._place = 0
+        self._last = after or EventId(0, 0)
+        self._attempt = 0
+        self._sent = 0
+        self._etag = ""
+        self._heard = False
+        self._resume(after)
+
+    def job(self, view: JobView) -> list[ServerSentEvent]:
+        """The job, when it has changed and not ended; and what the voice note said, once."""
+        events = []
+        body = JobRead.of(view)
+        if body.result and body.result.transcript is not None and not self._heard:
+            self._heard = True
+            heard = {"text": body.result.transcript, "language": body.result.language}
+            events.append(self._event("transcript", heard))
+        if view.etag != self._etag and not view.ended:
+            self._etag = view.etag
+            events.append(self._event("status", body))
+        return events
+
+    def news(self) -> list[ServerSentEvent]:
+        """What the attempt has told since."""
+        events = []
+        for event_id, name, data in self._feed.events[self._place :]:
+            self._place += 1
+            if name == "delta":
+                if event_id.attempt != self._attempt and self._sent:
+                    events.append(self._reset(event_id))
+                self._attempt = event_id.attempt
+                if data["offset"] != self._sent:
+                    continue  # what is missing before it was lost, or was told from SQL: SQL has it all
+                self._sent += len(data["text"])
+            elif name == "reset":
+                self._sent = 0
+            self._last = event_id
+            events.append(self._event(name, data))
+        return events
+
+    def rest(self, view: JobView) -> list[ServerSentEvent]:
+        """What SQL knows of the reply and was not told; and the end."""
+        events = []
+        text = (view.reply and view.reply.text) or ""
+        if text:
+            attempt = next((step.attempt for step in view.steps if step.name == "reply"), self._attempt)
+            if attempt != self._attempt and self._sent:
+                events.append(self._reset(EventId(attempt, 0)))
+            self._attempt = attempt
+            if self._sent < len(text):
+                events.append(self._event("delta", {"offset": self._sent, "text": text[self._sent :]}))
+                self._sent = len(text)
+        if view.ended:
+            events.append(self._event("end", JobRead.of(view)))
+        return events
+
+    def _resume(self, after: EventId | None) -> None:
+        """Go on behind `after` if its events are still known; else tell the present attempt's from its beginning."""
+        events = self._feed.events
+        known = [event for event in events if after and event.id <= after]
+        if known and known[-1].id == after:
+            self._place = len(known)
+        elif events:
+            self._place = next(n for n, event in enumerate(events) if event.id.attempt == events[-1].id.attempt)
+            return
+        for event_id, name, data in known if self._place else ():
+            self._attempt = event_id.attempt
+            self._sent = data["offset"] + len(data["text"]) if name == "delta" else 0 if name == "reset" else self._sent
+
+    def _reset(self, event_id: EventId) -> ServerSentEvent:
+        self._sent = 0
+        self._last = max(self._last, event_id)
+        return self._event("reset", {})
+
+    def _event(self, name: str, data: Any) -> ServerSentEvent:
+        return ServerSentEvent(event=name, id=str(self._last), data=data)
