@@ -228,17 +228,6 @@ async def test_deleting_the_session_ends_the_wait_for_its_job(parley_without_wor
     assert (await waiting).status_code == 404
 
 
-async def test_events_tell_the_job_from_now_to_its_end(parley: Live) -> None:
-    job = await parley.text((await parley.session())["id"])
-    async with parley.http.stream("GET", job["links"]["events"]) as stream:
-        assert stream.headers["content-type"].startswith("text/event-stream")
-        text = "".join([piece async for piece in stream.aiter_text()])
-    names = [line.removeprefix("event: ") for line in text.splitlines() if line.startswith("event: ")]
-    assert names[-1] == "end"
-    assert set(names[:-1]) <= {"status"}
-    assert '"succeeded"' in text
-
-
 SIX = " ".join(f"This is sentence number {n} of the reply." for n in range(6))
 
 
