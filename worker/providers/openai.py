@@ -5,12 +5,10 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import httpx2
 import openai
 from openai import AsyncStream, omit
-from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from worker.providers.base import Audio, ChatMessage, ChatUsage, Limits, Speech, Transcript
 from worker.providers.failures import BROKEN_OFF, EMPTY_REPLY, FAULTS, GARBLED, failure, told_as_upstream
@@ -58,7 +56,6 @@ class OpenAIProvider:
             # The SDK takes these from the environment, and they are OpenAI's business only.
             self._client.organization = self._client.project = None
         # Touched here: the SDK imports each part at its first use, and that must not be while a user waits.
-        self._chat = self._client.chat.completions
         self._transcriptions = self._client.audio.transcriptions
         self._speech = self._client.audio.speech
 
@@ -86,13 +83,16 @@ class OpenAIProvider:
         if not reply.has_words:
             raise failure(EMPTY_REPLY, provider=self.name, model=model)
 
-    async def _open_chat(self, messages: Sequence[ChatMessage], model: str) -> AsyncStream[ChatCompletionChunk]:
-        params = [{"role": message.role, "content": message.content} for message in messages]
-        return await self._chat.create(
-            model=model,
-            messages=cast("list[ChatCompletionMessageParam]", params),
-            stream=True,
-            stream_options={"include_usage": True},
+    async def _open_chat(self, messages: Sequence[ChatMessage], model: str) -> AsyncStream[object]:
+        """Ask through the SDK's own `post`: its typed method takes 10 ms of CPU to look at a conversation of 20."""
+        body = {
+            "model": model,
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        return await self._client.post(
+            "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
         )
 
     async def transcribe(self, audio: Audio, *, model: str, language: str | None) -> Transcript:
@@ -144,7 +144,7 @@ class OpenAIProvider:
         await self._client.close()
 
 
-async def _next_chunk(stream: AsyncStream[ChatCompletionChunk], reply: Reply, due: float) -> ChatCompletionChunk | None:
+async def _next_chunk(stream: AsyncStream[object], reply: Reply, due: float) -> object:
     """None when the stream is over. Once the reply is complete, what fails after it does not matter."""
     try:
         async with asyncio.timeout_at(due):

@@ -16,15 +16,15 @@ class Reply:
 
     def read(self, chunk: object) -> str:
         """Take in one chunk, and return the text that it adds; raises ValueError when it is an error."""
-        self._count(getattr(chunk, "usage", None))
-        choices = getattr(chunk, "choices", None)
+        self._count(_field(chunk, "usage"))
+        choices = _field(chunk, "choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
-        reason = getattr(choice, "finish_reason", None)
+        reason = _field(choice, "finish_reason")
         if reason == "error":  # OpenRouter's way to say that the model behind it broke
             msg = "the stream ended with an error"
             raise ValueError(msg)
         self.finished = self.finished or bool(reason)
-        text = getattr(getattr(choice, "delta", None), "content", None)
+        text = _field(_field(choice, "delta"), "content")
         return self._add(text) if isinstance(text, str) else ""
 
     def _add(self, text: str) -> str:
@@ -37,6 +37,10 @@ class Reply:
 
     def _count(self, usage: object) -> None:
         for field, told in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens")):
-            count = getattr(usage, told, None)
+            count = _field(usage, told)
             if isinstance(count, int):
                 setattr(self._usage, field, count)
+
+
+def _field(part: object, name: str) -> object:
+    return part.get(name) if isinstance(part, dict) else None
