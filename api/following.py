@@ -54,20 +54,23 @@ class _Told:
         self._last = after or EventId(0, 0)
         self._attempt = 0
         self._sent = 0
-        self._etag = ""
+        self._shown: object = None
         self._heard = False
+        self._in_doubt = False  # what the client has is not known here
         self._resume(after)
 
     def job(self, view: JobView) -> list[ServerSentEvent]:
         """The job, when it has changed and not ended; and what the voice note said, once."""
         events = []
         body = JobRead.of(view)
+        self._last = max(self._last, EventId(view.job.attempt, 0))
         if body.result and body.result.transcript is not None and not self._heard:
             self._heard = True
             heard = {"text": body.result.transcript, "language": body.result.language}
             events.append(self._event("transcript", heard))
-        if view.etag != self._etag and not view.ended:
-            self._etag = view.etag
+        shown = (body.status, body.stage, body.attempt, body.queue_position)
+        if shown != self._shown and not view.ended:
+            self._shown = shown
             events.append(self._event("status", body))
         return events
 
@@ -77,14 +80,14 @@ class _Told:
         for event_id, name, data in self._feed.events[self._place :]:
             self._place += 1
             if name == "delta":
-                if event_id.attempt != self._attempt and self._sent:
+                if self._in_doubt or (event_id.attempt != self._attempt and self._sent):
                     events.append(self._reset(event_id))
                 self._attempt = event_id.attempt
                 if data["offset"] != self._sent:
                     continue  # what is missing before it was lost, or was told from SQL: SQL has it all
                 self._sent += len(data["text"])
             elif name == "reset":
-                self._sent = 0
+                self._sent, self._in_doubt = 0, False
             self._last = event_id
             events.append(self._event(name, data))
         return events
@@ -95,7 +98,7 @@ class _Told:
         text = (view.reply and view.reply.text) or ""
         if text:
             attempt = next((step.attempt for step in view.steps if step.name == "reply"), self._attempt)
-            if attempt != self._attempt and self._sent:
+            if self._in_doubt or (attempt != self._attempt and self._sent):
                 events.append(self._reset(EventId(attempt, 0)))
             self._attempt = attempt
             if self._sent < len(text):
@@ -111,15 +114,17 @@ class _Told:
         known = [event for event in events if after and event.id <= after]
         if known and known[-1].id == after:
             self._place = len(known)
-        elif events:
-            self._place = next(n for n, event in enumerate(events) if event.id.attempt == events[-1].id.attempt)
+        else:
+            self._in_doubt = after is not None
+            if events:
+                self._place = next(n for n, event in enumerate(events) if event.id.attempt == events[-1].id.attempt)
             return
-        for event_id, name, data in known if self._place else ():
+        for event_id, name, data in known:
             self._attempt = event_id.attempt
             self._sent = data["offset"] + len(data["text"]) if name == "delta" else 0 if name == "reset" else self._sent
 
     def _reset(self, event_id: EventId) -> ServerSentEvent:
-        self._sent = 0
+        self._sent, self._in_doubt = 0, False
         self._last = max(self._last, event_id)
         return self._event("reset", {})
 

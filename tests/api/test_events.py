@@ -62,6 +62,8 @@ async def test_the_reply_comes_while_it_is_written(parley: Live, fake: FakeOpenA
     assert events[-1].data["result"]["text"] == WHOLE
     ids = [tuple(map(int, event.id.split("-"))) for event in events]
     assert ids == sorted(ids)
+    shown = [(event.data["status"], event.data["stage"]) for event in events if event.name == "status"]
+    assert len(shown) == len(set(shown)), "a status is told once"
     assert len({event.id for event in deltas}) == len(deltas)
 
 
@@ -141,7 +143,7 @@ async def test_what_is_no_id_of_ours_is_no_id(parley: Live) -> None:
     job = await parley.done(await parley.text((await parley.session())["id"]))
     for told in ("", "x", "1", "-", "9-9", "1-999999"):
         events = await all_of(parley, job, **{"Last-Event-ID": told})
-        assert text_of(events[[event.name for event in events].index("delta") :]) == job["result"]["text"]
+        assert text_of(events, "what somebody had" if told.endswith("9") else "") == job["result"]["text"]
 
 
 @pytest.mark.parametrize("stack", ["servers"], indirect=True)
