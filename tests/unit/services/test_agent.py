@@ -51,7 +51,7 @@ async def test_deleting_an_agent_waits_for_who_writes_to_its_session(database: D
         deleting = asyncio.create_task(delete())
         await until(sql.waiting, "the deletion waits for the session")
         done = StepDone(name="reply", duration_ms=1)
-        await turns.save_reply(db, turn, text="Hello.", language="en", done=done)
+        await turns.save_reply(db, turn, text="Hello.", language="en", done=done, spoken={})
     await deleting
     assert not await sql.rows("SELECT id FROM job")
 
