@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from contextlib import suppress
 
 import structlog
 
@@ -20,11 +21,12 @@ log = structlog.get_logger(__name__)
 
 
 async def reconcile_forever(worker: Worker) -> None:
-    """Reconcile each `RECONCILE_S`, with jitter, until cancelled; nothing that goes wrong ends it."""
+    """Reconcile each `RECONCILE_S`, with jitter, and when a retry is due, until cancelled; nothing else ends it."""
     beat_at = sweep_at = 0.0
     renewal_s = worker.settings.lease_s / 3
     sight = Sight(patience_s=renewal_s, gap_s=renewal_s + 2 * worker.settings.reconcile_s)
     while True:
+        worker.due.clear()
         now = time.monotonic()
         try:
             if now >= beat_at:
@@ -40,7 +42,9 @@ async def reconcile_forever(worker: Worker) -> None:
             log.warning("reconciler.store_away", code=error.code)
         except Exception:  # the loop must not die
             log.exception("reconciler.broke")
-        await asyncio.sleep(worker.settings.reconcile_s * random.uniform(0.8, 1.2))  # noqa: S311 - not for secrets
+        with suppress(TimeoutError):
+            async with asyncio.timeout(worker.settings.reconcile_s * random.uniform(0.8, 1.2)):  # noqa: S311 - not for secrets
+                await worker.due.wait()
 
 
 class Sight:

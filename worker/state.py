@@ -29,6 +29,7 @@ class Worker:
     blobs: Storage
     audio: AudioPool
     models: Models
+    due: asyncio.Event = field(default_factory=asyncio.Event)  # wakes the reconciler: a retry's time has come
     id: UUID = field(default_factory=uuid7)
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)

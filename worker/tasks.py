@@ -21,6 +21,7 @@ from worker.turn.step import OUTSIDE, StepFailedError
 LONGEST_DELAY_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0
 AGAIN_S = 1.0
+DUE_S = 0.02  # after a retry is due by the database's clock
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +116,7 @@ async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFail
     if again:
         delay_s = _delay_s(worker.settings.max_attempts - claim.attempts_left, error.retry_after)
         await jobs.give_back(db, claim, delay_s=delay_s)
+        asyncio.get_running_loop().call_later(delay_s + DUE_S, worker.due.set)
         log.warning("job.given_back", step=failed.name, code=error.code, delay_s=round(delay_s, 3))
     else:
         await jobs.fail(db, claim, error)
