@@ -48,6 +48,7 @@ class Stream:
         sessions = [await self._parley.client.session() for _ in range(self._clients)]
         self._talking = [asyncio.create_task(self._talk(session)) for session in sessions]
         await self.accepted(self._clients)
+        self.answers.clear()  # a process that has just started answers late without any fault
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
