@@ -54,8 +54,12 @@ class Sql:
         if self.is_sqlite:
             return await asyncio.to_thread(_takes_the_lock, str(self._engine.url.database))
         await asyncio.sleep(2 * OPEN_S)
-        idle = f"state = 'idle in transaction' AND clock_timestamp() - state_change > interval '{OPEN_S} seconds'"
-        return not await self._connections(idle)
+        left = (
+            "state = 'idle in transaction' OR (state = 'active' AND wait_event = 'ClientRead')"  # the latter: mid-way
+        )
+        return not await self._connections(
+            f"({left}) AND clock_timestamp() - state_change > interval '{OPEN_S} seconds'"
+        )
 
     async def _connections(self, where: str) -> int:
         found = f"SELECT count(*) AS number FROM pg_stat_activity WHERE datname = current_database() AND {where}"  # noqa: S608

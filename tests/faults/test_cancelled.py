@@ -183,7 +183,7 @@ async def test_a_hanging_call_is_let_go_within_a_heartbeat(parley: Deployment, c
     async def cancel_later(job: Accepted) -> float:
         await asyncio.sleep(chance.uniform(0, lease_s / 3))  # anywhere between two heartbeats
         told = time.time()
-        answer = await parley.client.cancel(job.job_id)
+        answer = await cancel(parley, job)
         assert (answer.status_code, answer.json()["status"]) == (200, "cancelling")
         return told
 
@@ -208,7 +208,7 @@ async def test_a_cancel_that_its_worker_did_not_live_to_see_is_kept(parley: Depl
     await parley.stall(worker)
     parley.history.stalled.clear()  # it never goes on
     for job in jobs.values():
-        answer = await parley.client.cancel(job.job_id)
+        answer = await cancel(parley, job)
         assert (answer.status_code, answer.json()["status"]) == (200, "cancelling")
     worker.kill()
     await parley.start_worker()
