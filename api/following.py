@@ -1,7 +1,6 @@
 """Following a job (`GET /job/{id}/events`): what SQL says and what its attempt tells, as one list of events."""
 
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from fastapi.sse import ServerSentEvent
 from api.schemas.job import JobRead
 from api.state import Stores
 from api.waiting import LOOK_AGAIN_S, pause
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
 from shared.events import EventId, Feed
 from shared.services import job_view
 from shared.services.job_view import JobView
@@ -27,22 +26,27 @@ async def follow_job(
             view = None
             if waiter.job_changed:
                 waiter.job_changed = False
-                with suppress(NotFound):
-                    async with stores.database.read() as db:
-                        view = await job_view.get(db, owner_id=owner_id, job_id=job_id)
-                if view is None:
+                try:
+                    view = await _look(stores, owner_id, job_id)
+                except NotFound:
                     return
-                for event in told.job(view):
-                    yield event
-            for event in told.news():
+            if view and view.ended:
+                await stores.events.read(feed)  # what was told before the end may be on its way
+            for event in told.since(view):
                 yield event
-            if view:
-                for event in told.rest(view):
-                    yield event
             if (view and view.ended) or stores.events.closing:
                 return
             if not await pause(waiter, LOOK_AGAIN_S):
                 waiter.job_changed = True
+
+
+async def _look(stores: Stores, owner_id: UUID, job_id: UUID) -> JobView | None:
+    """The job; None while SQL is away: it is looked at again, and nothing is missed."""
+    try:
+        async with stores.database.read() as db:
+            return await job_view.get(db, owner_id=owner_id, job_id=job_id)
+    except Unavailable:
+        return None
 
 
 class _Told:
@@ -58,6 +62,12 @@ class _Told:
         self._heard = False
         self._in_doubt = False  # what the client has is not known here
         self._resume(after)
+
+    def since(self, view: JobView | None) -> list[ServerSentEvent]:
+        """All that is new, of the job if it was looked at, and of what its attempt tells."""
+        if view is None:
+            return self.news()
+        return [*self.job(view), *self.news(), *self.rest(view)]
 
     def job(self, view: JobView) -> list[ServerSentEvent]:
         """The job, when it has changed and not ended; and what the voice note said, once."""

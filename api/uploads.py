@@ -69,8 +69,9 @@ async def receive(request: Request, stores: Stores, owner_id: UUID) -> AsyncIter
 async def _discard(stores: Stores, blob: Blob) -> None:
     try:
         async with stores.database.write() as db:
-            if not await blobs.bury_pending(db, col(Blob.id) == blob.id):
+            if await blobs.is_ready(db, blob_id=blob.id):
                 return  # it was committed after all
+            await blobs.bury_pending(db, col(Blob.id) == blob.id)
         await stores.blobs.delete(blob.key)
         async with stores.database.write() as db:
             await blobs.forget(db, [blob.id])

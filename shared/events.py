@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.queue import JOB_CHANNEL
+from shared.tasks import end
 
 RECONNECT_S = 0.5
 STREAM = "parley:events:"
@@ -24,6 +25,7 @@ TOLD = b"+"  # behind a job's id on the channel: it has new events
 KEPT_S = 600
 MOST_EVENTS = 20_000
 BATCH_S = 0.05
+FLUSH_S = 0.25
 
 log = structlog.get_logger(__name__)
 
@@ -111,9 +113,7 @@ class JobEvents:
         """Wake every waiter for the last time and unsubscribe."""
         self.closing = True
         self._wake_all()
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, *self._reads, return_exceptions=True)
+        await end(*([self._task] if self._task else []), *self._reads)
 
     @asynccontextmanager
     async def watch(self, job_id: UUID) -> AsyncIterator[Waiter]:
@@ -140,6 +140,10 @@ class JobEvents:
                 feed.followers.discard(waiter)
                 if not feed.followers:
                     self._feeds.pop(job_id, None)
+
+    async def read(self, feed: Feed) -> None:
+        """Read what a feed has not told yet, now."""
+        await feed.read(self._redis)
 
     async def _listen(self) -> None:
         while True:
@@ -204,9 +208,15 @@ class Telling:
         """Send what is left."""
         if self._task:
             async with self._sending:
-                self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+                self._task.cancel()  # not while it sends: what it has taken would be lost
+            await end(self._task)
         await self._send()
+
+    async def flush(self) -> None:
+        """Send what is left before the job's end is told; a Redis that is away is not waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_S):
+                await self._send()
 
     def reset(self) -> None:
         """The reply begins anew."""

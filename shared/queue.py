@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from arq.connections import ArqRedis
-from arq.constants import default_queue_name, job_key_prefix
+from arq.constants import job_key_prefix
 from arq.jobs import serialize_job
 from arq.utils import timestamp_ms
 from fakeredis import FakeServer
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from shared.db import Dispatch, Effect, JobChanged
 
 TASK = "run_job"
+QUEUE = "parley:queue"
 WAKE_CHANNEL = "parley:wake"
 JOB_CHANNEL = "parley:job"
 QUEUE_S = 86_400  # an entry that nobody took for a day is dropped; the reconciler sends it again
@@ -47,7 +48,7 @@ def open_redis(url: str | None) -> ArqRedis:
             socket_timeout=AWAY_S,
             retry=Retry(NoBackoff(), 1),
         )
-    return ArqRedis(pool_or_conn=pool, job_serializer=to_json, job_deserializer=json.loads)
+    return ArqRedis(pool_or_conn=pool, job_serializer=to_json, job_deserializer=json.loads, default_queue_name=QUEUE)
 
 
 class Queue:
@@ -89,5 +90,5 @@ def dispatch(pipe: Any, job: Dispatch) -> None:
     now = timestamp_ms()
     entry = serialize_job(TASK, (str(job.job_id),), {}, None, now, serializer=to_json)
     pipe.psetex(job_key_prefix + entry_id, QUEUE_S * 1_000, entry)
-    pipe.zadd(default_queue_name, {entry_id: now - EARLY_MS}, nx=True)
+    pipe.zadd(QUEUE, {entry_id: now - EARLY_MS}, nx=True)
     pipe.publish(WAKE_CHANNEL, b"")

@@ -10,6 +10,7 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 
 from shared.queue import TASK, WAKE_CHANNEL
+from shared.tasks import end
 
 FALLBACK_S = 0.5
 RECONNECT_S = (0.1, 5.0)
@@ -48,19 +49,26 @@ class QueueLoop(Worker):
                     async with asyncio.timeout(FALLBACK_S):  # wait_for may swallow a cancel before Python 3.12
                         await self._wake.wait()
         finally:
-            listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
+            await end(listener)
 
     async def drain(self, grace_s: float) -> None:
         """Pick no more, give running jobs `grace_s` seconds, then cancel them: they hand themselves back."""
         self.allow_pick_jobs = False
-        running = [task for task in self.tasks.values() if not task.done()]
-        if running:
-            log.info("worker.draining", jobs=len(running), grace_s=grace_s)
-            _, late = await asyncio.wait(running, timeout=grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+        clock = asyncio.get_running_loop()
+        until = clock.time() + grace_s
+        log.info("worker.draining", jobs=len(self._running()), grace_s=grace_s)
+        while (running := self._running()) and clock.time() < until:  # a poll under way may still be starting some
+            await asyncio.wait(running, timeout=until - clock.time())
+        await end(*self._running())
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start what a poll has found, as long as jobs are picked at all."""
+        for job_id in job_ids:
+            if self.allow_pick_jobs:
+                await super().start_jobs([job_id])
+
+    def _running(self) -> list[asyncio.Task[Any]]:
+        return [task for task in self.tasks.values() if not task.done()]
 
     async def run_job(self, job_id: str, score: int) -> None:  # noqa: ARG002 - arq's signature
         """Take the entry off the queue and run it: what becomes of it is SQL's business from here on.
@@ -74,8 +82,12 @@ class QueueLoop(Worker):
                 await pipe.execute()
         except (RedisError, OSError) as error:
             log.warning("queue.entry_left", error=type(error).__name__)  # whoever finds it can't claim it
-        with suppress(asyncio.CancelledError):  # it has handed itself back; arq would raise this out of its loop
+        try:
             await self.functions[TASK].coroutine(self.ctx, job_id.partition(":")[0])
+        except asyncio.CancelledError:
+            return  # it has handed itself back; arq would raise this out of its loop
+        except Exception:  # an entry that is not ours, or a mistake: neither may end the worker
+            log.exception("queue.entry_broke", entry=job_id)
 
     def _release_sem_dec_counter_on_complete(self) -> None:
         super()._release_sem_dec_counter_on_complete()

@@ -9,10 +9,11 @@ from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.errors import Unavailable
-from shared.queue import TASK, Queue
+from shared.queue import QUEUE, TASK, Queue
 from shared.services import worker as workers
+from shared.tasks import end
 from worker.loop import QueueLoop
-from worker.reconciler import reconcile_forever
+from worker.reconciler import reconcile_forever, sweep_forever
 from worker.state import Worker, open_worker
 from worker.tasks import run_job
 
@@ -27,6 +28,7 @@ def make_loop(worker: Worker) -> QueueLoop:
         lease_s=worker.settings.lease_s,
         functions=[func(run_job, name=TASK, keep_result=0, timeout=NEVER, max_tries=NEVER)],
         redis_pool=worker.queue.redis,
+        queue_name=QUEUE,
         job_serializer=worker.queue.redis.job_serializer,
         job_deserializer=worker.queue.redis.job_deserializer,
         max_jobs=worker.settings.worker_concurrency,
@@ -46,15 +48,14 @@ async def serve(
     """Work until `stopping` is set; then finish, or hand back, what runs. Standalone shares its pool and its SQL."""
     async with open_worker(settings, queue, audio, database) as worker:
         loop = make_loop(worker)
-        parts = [asyncio.create_task(loop.main()), asyncio.create_task(reconcile_forever(worker))]
+        parts = [asyncio.create_task(part) for part in (loop.main(), reconcile_forever(worker), sweep_forever(worker))]
         stop = asyncio.create_task(stopping.wait())
         log.info("worker.started", worker=str(worker.id), concurrency=settings.worker_concurrency)
         try:
             await asyncio.wait([stop, *parts], return_when=asyncio.FIRST_COMPLETED)
             await loop.drain(settings.shutdown_grace)
         finally:
-            for task in (stop, *parts):
-                task.cancel()
+            await end(stop, *parts)
             ended = await asyncio.gather(*parts, return_exceptions=True)
             await _leave(worker)
         for error in ended:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import structlog
 
-from shared.errors import AppError
+from shared.errors import AppError, Unavailable
 from shared.services import blob as blobs
 from shared.services import idempotency as keys
 from shared.services import job as jobs
@@ -16,13 +16,14 @@ from worker.state import Worker
 
 BEAT_S = 5.0
 SWEEP_S = 10.0
+SWEEP_LIMIT = 100
 
 log = structlog.get_logger(__name__)
 
 
 async def reconcile_forever(worker: Worker) -> None:
     """Reconcile each `RECONCILE_S`, with jitter, and when a retry is due, until cancelled; nothing else ends it."""
-    beat_at = sweep_at = 0.0
+    beat_at = 0.0
     renewal_s = worker.settings.lease_s / 3
     sight = Sight(patience_s=renewal_s, gap_s=renewal_s + 2 * worker.settings.reconcile_s)
     while True:
@@ -34,9 +35,6 @@ async def reconcile_forever(worker: Worker) -> None:
                     await workers.beat(db, worker_id=worker.id, host=worker.host, pid=worker.pid)
                 beat_at = now + BEAT_S
             await reconcile(worker, reclaim=sight.is_clear(time.time()))
-            if now >= sweep_at:
-                await sweep(worker)
-                sweep_at = now + SWEEP_S
         except AppError as error:
             sight.lost()
             log.warning("reconciler.store_away", code=error.code)
@@ -82,14 +80,38 @@ async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
             log.info("reconciler.acted", rule=rule.__name__, rows=count)
 
 
-async def sweep(worker: Worker) -> None:
-    """Remove the bytes of tombstones, then their rows, and old idempotency keys. The store is never listed."""
-    async with worker.database.read() as db:
-        found = await blobs.sweepable(db)
-    for _, key in found:
-        await worker.blobs.delete(key)
-    if found:
-        async with worker.database.write() as db:
-            await blobs.forget(db, [blob_id for blob_id, _ in found])
+async def sweep_forever(worker: Worker) -> None:
+    """Sweep each `SWEEP_S` until cancelled: beside the reconciler, which never waits for the blob store."""
+    while True:
+        try:
+            while await sweep(worker):
+                pass
+        except AppError as error:
+            log.warning("sweep.store_away", code=error.code)
+        except Exception:  # the loop must not die
+            log.exception("sweep.broke")
+        await asyncio.sleep(SWEEP_S * random.uniform(0.8, 1.2))  # noqa: S311 - not for secrets
+
+
+async def sweep(worker: Worker) -> bool:
+    """Remove the bytes of tombstones, then their rows, and old idempotency keys; whether there may be more.
+
+    The store is never listed. What it does not let go of is tried again at the next sweep.
+    """
     async with worker.database.write() as db:
         await keys.forget_old(db)
+    async with worker.database.read() as db:
+        found = await blobs.sweepable(db, limit=SWEEP_LIMIT)
+    gone = []
+    for blob_id, key in found:
+        try:
+            await worker.blobs.delete(key)
+            gone.append(blob_id)
+        except Unavailable as error:
+            log.warning("sweep.not_deleted", blob=str(blob_id), code=error.code)
+            if len(gone) == 0:
+                break  # the store is away
+    if gone:
+        async with worker.database.write() as db:
+            await blobs.forget(db, gone)
+    return len(gone) == SWEEP_LIMIT

@@ -82,7 +82,11 @@ async def _now(stores: Deps, user_id: UUID, job_id: UUID, response: Response) ->
     return JobRead.of(view)
 
 
-@router.get("/{job_id}/audio", response_class=Response, responses={**AUDIO, **PROBLEM_409, **PROBLEM_416})
+@router.get(
+    "/{job_id}/audio",
+    response_class=Response,
+    responses={**AUDIO, 200: {**AUDIO[200], "headers": headers.MADE}, **PROBLEM_409, **PROBLEM_416},
+)
 async def get_job_audio(
     job_id: UUID,
     user_id: CurrentUser,

@@ -101,7 +101,6 @@ async def submit_voice(
             same = keys.fingerprint("message/voice", form.model_dump_json(), upload.content.sha256)
             job.id = await keys.new_id(db, owner_id=user_id, key=key, request=same)
             await place.take(db)
-            await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
             await messages.submit(
                 db,
                 job_id=job.id,
@@ -112,6 +111,7 @@ async def submit_voice(
                 reply_audio=form.reply_audio,
                 budget=stores.budget,
             )
+            await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
     accepted = await _accepted(stores, user_id, job.id, wait, response)
     if request.headers.get("accept", "").startswith("audio/") and accepted.result and accepted.result.audio:
         async with stores.database.read() as db:

@@ -29,6 +29,10 @@ ACCEPTED: Headers = {
     "Location": _header("The job.", "/api/v1/job/01936b2e-0000-7000-8000-000000000003"),
     **_REPLAYED,
 }
+MADE: Headers = {
+    "ETag": _ETAG | {"required": False},
+    "Accept-Ranges": _header("Ranges are served, but not of sound that is still being made.", "bytes"),
+}
 SOUND: Headers = {"ETag": _ETAG, "Accept-Ranges": _header("Ranges are served.", "bytes")}
 PART: Headers = SOUND | {"Content-Range": _header("Which bytes these are.", "bytes 0-1023/20413")}
 ALLOW: Headers = {"Allow": _header("The methods there are.", "GET, POST")}

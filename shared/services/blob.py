@@ -45,6 +45,13 @@ async def ready(db: AsyncSession, *, blob_id: UUID, session_id: UUID, content: C
         raise Conflict("The bytes took too long to arrive, and were given up.", code="given_up")
 
 
+async def is_ready(db: AsyncSession, *, blob_id: UUID) -> bool:
+    """Whether a row points at the bytes; False also when the row is gone, and its bytes with it."""
+    return (
+        await db.exec(select(Blob.id).where(Blob.id == blob_id, Blob.status == BlobStatus.READY))
+    ).first() is not None
+
+
 async def bury(db: AsyncSession, *which: ColumnElement[bool]) -> int:
     """Turn blobs into tombstones; a reconciler sweeps their bytes. Their number."""
     alive = col(Blob.status) != BlobStatus.DELETED

@@ -228,12 +228,20 @@ async def reclaim_lost(db: AsyncSession) -> int:
     rows = (await db.exec(lost.order_by(col(Job.session_id)).limit(SWEEP_LIMIT))).all()
     for job in rows:
         await sessions.lock(db, job.session_id)
-        where = (col(Job.id) == job.id, col(Job.lease_token) == job.lease_token, col(Job.lease_expires_at) < db_now())
+        where = (
+            col(Job.id) == job.id,
+            col(Job.lease_token) == job.lease_token,
+            col(Job.lease_expires_at) < db_now(),
+            col(Job.cancel_requested) == job.cancel_requested,  # else it was asked meanwhile: the next look sees it
+        )
         if job.cancel_requested:
             await _move(db, JobStatus.CANCELLED, *where)
-        elif job.lost_leases + 1 >= POISON_LEASES or job.attempts_left <= 1:
+        elif job.lost_leases + 1 >= POISON_LEASES:
             detail = "Workers died while they ran this job, so it was taken away."
             await _move(db, JobStatus.FAILED, *where, error=problem(AppError(detail, code="poison")))
+        elif job.attempts_left <= 1:
+            detail = "The last attempt was lost with its worker."
+            await _move(db, JobStatus.FAILED, *where, error=problem(AppError(detail, code="worker_lost")))
         else:
             used = {"attempts_left": Job.attempts_left - 1, "lost_leases": Job.lost_leases + 1}
             await _move(db, JobStatus.QUEUED, *where, **used)
@@ -255,7 +263,7 @@ async def dispatch_due(db: AsyncSession) -> int:
     """Dispatch what is due and was never sent, or was sent and not claimed for a while; their number."""
     stale = or_(col(Job.dispatched_at).is_(None), col(Job.dispatched_at) < db_now(-RESEND_S))
     due = select(Job.id).where(Job.status == JobStatus.QUEUED, stale, _due(), _FIRST_IN_SESSION)
-    due = due.order_by(col(Job.dispatched_at)).limit(SWEEP_LIMIT).with_for_update(skip_locked=True)
+    due = due.order_by(col(Job.dispatched_at).nulls_first()).limit(SWEEP_LIMIT).with_for_update(skip_locked=True)
     send = (
         update(Job)
         .where(col(Job.id).in_(due), col(Job.status) == JobStatus.QUEUED)
@@ -357,7 +365,8 @@ def _next_suspect(leaving: UUID) -> ScalarSelect[UUID]:
     """The suspect that waits longest for the one that leaves its worker."""
     suspect = (col(Job.id) != leaving, col(Job.lost_leases) >= POISON_LEASES - 1)
     waiting = select(Job.id).where(Job.status == JobStatus.QUEUED, *suspect, _due(), _FIRST_IN_SESSION)
-    return waiting.order_by(col(Job.dispatched_at)).limit(1).scalar_subquery()
+    oldest = waiting.order_by(col(Job.dispatched_at)).limit(1)
+    return oldest.with_for_update(skip_locked=True).scalar_subquery()  # it is of another session: wait for nobody
 
 
 def _said(role: MessageRole, *where: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -128,7 +128,8 @@ async def save_transcript(db: AsyncSession, turn: Turn, *, text: str, language: 
     """Save what a voice note said; an empty text is no speech."""
     await jobs.fence(db, turn.claim, stage="reply")
     await _save_heard(db, turn, text=text, language=language)
-    await _save_step(db, turn, done)
+    if not await _is_saved(db, turn, done):
+        await _save_step(db, turn, done)
 
 
 async def save_reply(
@@ -168,8 +169,9 @@ async def announce_sound(db: AsyncSession, turn: Turn, *, purpose: BlobPurpose) 
 async def save_sentence(db: AsyncSession, turn: Turn, *, blob: Blob, content: blobs.Content, done: StepDone) -> None:
     """Save one spoken sentence, so that no retry speaks it again."""
     await jobs.fence(db, turn.claim)
-    await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
-    await _save_step(db, turn, done, blob_id=blob.id)
+    if not await _is_saved(db, turn, done):
+        await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
+        await _save_step(db, turn, done, blob_id=blob.id)
 
 
 async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blob, content: blobs.Content) -> None:
@@ -199,7 +201,15 @@ async def spoken(db: AsyncSession, *, job_id: UUID) -> dict[str, tuple[UUID, str
 
 
 async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, code: str) -> None:
-    """Note, in a fenced transaction, that a step failed; a later success takes its place."""
+    """Note, in a fenced transaction, that a step failed; a later success takes its place.
+
+    A step that has succeeded stays: what failed then was to read what it had made.
+    """
+    made = exists().where(
+        col(Step.job_id) == claim.job_id, col(Step.name) == done.name, col(Step.status) == StepStatus.SUCCEEDED
+    )
+    if (await db.exec(select(made))).one():
+        return
     await _replace_step(
         db,
         Step(
@@ -260,6 +270,21 @@ async def _save_step(db: AsyncSession, turn: Turn, done: StepDone, *, blob_id: U
         await _save_usage(db, turn, done, done.used)
 
 
+async def _is_saved(db: AsyncSession, turn: Turn, done: StepDone) -> bool:
+    """Whether this very output is there: the database was away when it was to say so of an earlier try."""
+    saved = select(Step).where(
+        Step.job_id == turn.job.id,
+        Step.name == done.name,
+        Step.status == StepStatus.SUCCEEDED,
+        Step.attempt == turn.claim.attempt,
+        Step.input_hash == done.input_hash,
+    )
+    step = (await db.exec(saved)).first()
+    if step:
+        turn.steps[done.name] = step
+    return step is not None
+
+
 async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone, used: Used) -> None:
     """Add what a step used to what it used before: it runs again when its input has changed, and is billed again."""
     more = {
@@ -286,6 +311,8 @@ async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone, used: Used) 
 
 
 async def _replace_step(db: AsyncSession, step: Step) -> None:
-    await db.exec(delete(Step).where(col(Step.job_id) == step.job_id, col(Step.name) == step.name))
+    before = (col(Step.job_id) == step.job_id, col(Step.name) == step.name)
+    await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*before, col(Step.blob_id).is_not(None))))
+    await db.exec(delete(Step).where(*before))
     db.add(step)
     await db.flush()

@@ -43,6 +43,26 @@ async def post(live: Live, body: bytes | AsyncIterator[bytes], **headers: str) -
     return await live.http.post(f"{API}/message/voice", content=body, headers=headers)
 
 
+async def test_a_session_that_is_deleted_during_an_upload_is_not_there(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    session = (await live.session())["id"]
+    whole = form(("session_id", None, session.encode()), ("file", "a", NOTE.read_bytes()))
+
+    async def body() -> AsyncIterator[bytes]:
+        yield whole[:5_000]
+        for _ in range(200):
+            if (await everything_stored(live))[0]:
+                break
+            await asyncio.sleep(0.02)
+        assert (await live.http.delete(f"{API}/session/{session}")).status_code == 204
+        yield whole[5_000:]
+
+    answer = await post(live, body())
+    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such session.")
+    rows, files = await everything_stored(live)
+    assert (rows, files) == ([], [])
+
+
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 @pytest.mark.parametrize("sample", MANIFEST, ids=lambda sample: sample["file"])
 async def test_every_sample_gets_its_verdict(parley_without_worker: Live, sample: dict[str, Any]) -> None:

@@ -4,9 +4,9 @@ import asyncio
 import signal
 from random import Random
 
-from arq.constants import default_queue_name
 from redis.asyncio import Redis
 
+from shared.queue import QUEUE
 from tests.fakes.openai_script import Answer
 from tests.faults.checker import check
 from tests.faults.conftest import SEEDS
@@ -32,7 +32,7 @@ async def wipe(parley: Deployment, stream: Stream, chance: Random) -> None:
     async with Redis.from_url(parley.redis.url) as redis:
         for _ in range(WIPES):
             await stream.accepted(chance.randint(1, 5))
-            await until(lambda: redis.zcard(default_queue_name), "an entry waits on the queue")
+            await until(lambda: redis.zcard(QUEUE), "an entry waits on the queue")
             await redis.flushall()
 
 

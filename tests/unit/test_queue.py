@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 from arq.connections import ArqRedis
-from arq.constants import default_queue_name, job_key_prefix
+from arq.constants import job_key_prefix
 
 from shared.db import Dispatch, JobChanged
-from shared.queue import JOB_CHANNEL, PASS_BY_S, WAKE_CHANNEL, Queue, open_redis
+from shared.queue import JOB_CHANNEL, PASS_BY_S, QUEUE, WAKE_CHANNEL, Queue, open_redis
 
 
 @pytest.fixture(params=["in-process", "redis"])
@@ -35,11 +35,11 @@ async def test_an_entry_carries_one_job_id_as_json_and_nothing_else(queue: Queue
 async def test_dispatching_the_same_number_again_changes_nothing(queue: Queue) -> None:
     job_id = uuid4()
     await queue.after_commit([Dispatch(job_id, 1)])
-    before = await queue.redis.zrange(default_queue_name, 0, -1, withscores=True)
+    before = await queue.redis.zrange(QUEUE, 0, -1, withscores=True)
     await queue.after_commit([Dispatch(job_id, 1), Dispatch(job_id, 1)])
-    assert await queue.redis.zrange(default_queue_name, 0, -1, withscores=True) == before
+    assert await queue.redis.zrange(QUEUE, 0, -1, withscores=True) == before
     await queue.after_commit([Dispatch(job_id, 2)])
-    assert await queue.redis.zcard(default_queue_name) == 2
+    assert await queue.redis.zcard(QUEUE) == 2
 
 
 async def test_workers_are_woken_and_waiters_told(queue: Queue) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
-from sqlmodel import select, update
+from sqlmodel import col, select, update
 
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import db_now
-from shared.models import Blob, Job
-from shared.queue import Queue, open_redis
+from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Job
+from shared.queue import QUEUE, Queue, open_redis
 from shared.services import blob as blobs
 from tests.conftest import SAMPLES
 from tests.fakes.openai_script import Answer
@@ -95,3 +95,42 @@ async def test_a_database_away_for_longer_than_a_lease_costs_no_second_call(
         job = await live.done(job)
     assert (job["status"], job["attempt"]) == ("succeeded", 1)
     assert fake.script.count("chat") == 1
+
+
+async def test_a_blob_that_can_not_be_deleted_keeps_nobody_waiting(parley: Live) -> None:
+    async with parley.stores.database.write() as db:
+        stuck, *others = [
+            await blobs.add(db, owner_id=LOCAL_USER_ID, session_id=None, purpose=BlobPurpose.UPLOAD) for _ in range(3)
+        ]
+    for blob in others:
+        await parley.stores.blobs.put(blob.key, b"sound")
+    folder = parley.stores.settings.data_dir / "blobs"
+    (folder / stuck.key / "something").mkdir(parents=True)  # no file, so it can't be removed as one
+    async with parley.stores.database.write() as db:
+        old = {"status": BlobStatus.DELETED, "updated_at": db_now(-blobs.TOMBSTONE_S - 1)}
+        await db.exec(update(Blob).values(**old))
+        await db.exec(update(Blob).where(col(Blob.id) == stuck.id).values(updated_at=db_now(-blobs.TOMBSTONE_S)))
+    async with open_worker(parley.stores.settings, parley.stores.queue, parley.stores.audio) as worker:
+        await sweep(worker)
+    async with parley.stores.database.read() as db:
+        assert (await db.exec(select(Blob.id))).all() == [stuck.id]
+
+
+async def test_an_entry_that_is_not_ours_ends_no_worker(parley: Live) -> None:
+    redis = parley.stores.queue.redis
+    await redis.zadd(QUEUE, {"foreign": 1})
+    for _ in range(200):
+        if not await redis.zcard(QUEUE):
+            break
+        await asyncio.sleep(0.05)
+    assert not await redis.zcard(QUEUE)
+    job = await parley.done(await parley.text((await parley.session())["id"]))
+    assert job["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("stack", ["servers"], indirect=True)
+async def test_told_to_stop_while_it_starts_it_stops(settings: Settings, audio_pool: AudioPool) -> None:
+    """A cancel that arrives while redis-py opens a connection may be taken for that connection's own timeout."""
+    for _ in range(10):
+        async with asyncio.timeout(20), live_parley(settings, audio_pool):
+            pass

@@ -12,9 +12,10 @@ from shared.models import Blob, BlobPurpose
 from shared.services import turn as turns
 from shared.services.blob import Content
 from shared.services.turn import StepDone, Turn, Used
+from shared.tasks import end
 from worker.providers.registry import Model
 from worker.state import Worker
-from worker.turn.save import save
+from worker.turn.save import keep, put, save
 from worker.turn.sentences import SentenceCutter
 from worker.turn.step import StepFailedError, sha256, step
 
@@ -25,7 +26,8 @@ class Speech:
     """Speaks a reply while it is being written: fed with its words, it speaks each sentence as soon as it is whole.
 
     Up to `TTS_CONCURRENCY` at a time, begun in order. When a sentence fails no further one is begun, and those under
-    way are still finished and saved: they are paid for. Leaving the block early takes all of it along.
+    way are still finished and saved, as they are when the reply itself fails: they are paid for. Leaving the block
+    for any other reason takes all of it along.
     """
 
     def __init__(self, worker: Worker, turn: Turn, language: str, told: Telling) -> None:
@@ -49,10 +51,17 @@ class Speech:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        for sentence in self._sentences:
-            sentence.cancel()
-        await asyncio.gather(*self._sentences, return_exceptions=True)
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, StepFailedError):
+            self._failed = self._failed or error
+            await self._under_way()
+        await end(*self._sentences)
+
+    async def _under_way(self) -> None:
+        """Wait until no sentence is spoken any more, or the job is not ours."""
+        pending = {sentence for sentence in self._sentences if not sentence.done()}
+        while pending and (self._failed is None or isinstance(self._failed, StepFailedError)):
+            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
 
     def feed(self, text: str) -> None:
         """Take in more of the reply; raises what says that the job is not ours any more."""
@@ -73,16 +82,17 @@ class Speech:
             raise RuntimeError(msg)
         if not self.hashes():
             self._begin([reply.text or ""])
-        pending = set(self._sentences)
-        while pending and (self._failed is None or isinstance(self._failed, StepFailedError)):
-            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        await self._under_way()
         if self._failed:
             raise self._failed
         sounds = [sentence.result() for sentence in self._sentences]
         with step("speak"):
             whole = await self._worker.audio.run(mp3.join, [sound for sound in sounds if sound])
             blob, content = await self._store(whole, BlobPurpose.REPLY)
-            await save(self._worker, lambda db: turns.save_speech(db, self._turn, reply, blob=blob, content=content))
+            await self._told.flush()
+            await keep(
+                self._worker, blob, lambda db: turns.save_speech(db, self._turn, reply, blob=blob, content=content)
+            )
 
     def _begin(self, sentences: list[str]) -> None:
         for text in sentences:
@@ -136,8 +146,10 @@ class Speech:
                 input_hash=input_hash,
                 used=Used(characters=len(text), audio_s=content.duration_s),
             )
-            await save(
-                self._worker, lambda db: turns.save_sentence(db, self._turn, blob=blob, content=content, done=done)
+            await keep(
+                self._worker,
+                blob,
+                lambda db: turns.save_sentence(db, self._turn, blob=blob, content=content, done=done),
             )
         return sound
 
@@ -152,6 +164,6 @@ class Speech:
 
     async def _store(self, sound: bytes, purpose: BlobPurpose) -> tuple[Blob, Content]:
         blob = await save(self._worker, lambda db: turns.announce_sound(db, self._turn, purpose=purpose))
-        await self._worker.blobs.put(blob.key, sound)
+        await put(self._worker, blob.key, sound)
         seconds = mp3.duration(sound)
         return blob, Content(MIME, CODEC, seconds, len(sound), hashlib.sha256(sound).hexdigest())

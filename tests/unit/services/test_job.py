@@ -348,3 +348,39 @@ async def test_unfinished_jobs_are_counted_from_their_own_index(sqlite_url: str)
         assert "INDEX ix_job_unfinished" in str((await connection.exec_driver_sql(plan)).all())
     assert queued.id != claim.job_id
     await book.database.close()
+
+
+async def test_a_retry_that_is_due_waits_behind_no_backlog(book: Book) -> None:
+    due = await book.write(make_job)
+    async with book.database.write() as db:
+        like = {"owner_id": LOCAL_USER_ID, "kind": "text", "attempts_left": 4, "deadline_at": due.deadline_at}
+        db.add_all(Job(**like) for _ in range(jobs.SWEEP_LIMIT))
+    await book.write(lambda db: db.exec(update(Job).values(dispatched_at=db_now(-60))))
+    await book.set(due, dispatched_at=None, run_at=db_now(-30), attempt=1)
+    book.dispatched.clear()
+    assert await book.write(jobs.dispatch_due) == jobs.SWEEP_LIMIT
+    assert due.id in book.dispatched
+
+
+async def test_a_cancel_while_the_lease_is_judged_is_not_lost(postgres_url: str) -> None:
+    book = Book(postgres_url)
+    job, _ = await claimed(book)
+    await book.set(job, lease_expires_at=db_now(-1))
+    async with book.database.write() as db:
+        await jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=job.id)
+        judging = asyncio.create_task(book.write(jobs.reclaim_lost))
+        await asyncio.sleep(0.3)  # it has read the job, and waits for its session
+    await judging
+    await book.write(jobs.reclaim_lost)
+    assert (await book.job(job)).status == JobStatus.CANCELLED
+    await book.database.close()
+
+
+async def test_an_attempt_that_was_the_last_is_not_called_poison(book: Book) -> None:
+    job, _ = await claimed(book)
+    await book.set(job, attempts_left=1, lease_expires_at=db_now(-1))
+    await book.write(jobs.reclaim_lost)
+    stored = await book.job(job)
+    assert stored.status == JobStatus.FAILED
+    assert stored.error
+    assert stored.error["code"] == "worker_lost"

@@ -1,15 +1,20 @@
 """What a worker reads of a turn, on both databases."""
 
+from collections.abc import AsyncIterator
+from typing import Any, Self
 from uuid import uuid4
 
 import pytest
+from sqlmodel import select
 
 from shared.db import Database
-from shared.models import LOCAL_USER_ID
+from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Step, Usage
+from shared.services import blob as blobs
 from shared.services import job as jobs
 from shared.services import session as sessions
 from shared.services import turn as turns
 from shared.services.job import LeaseLostError
+from shared.services.turn import StepDone, Used
 from tests.factories import make_job, make_session
 
 
@@ -26,3 +31,81 @@ async def test_a_turn_that_is_deleted_before_its_model_is_asked_has_lost_its_lea
         with pytest.raises(LeaseLostError):
             await turns.history(db, turn, limit=20)
     await database.close()
+
+
+class Running:
+    """A claimed turn of a spoken reply, and a sentence of it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.turn: turns.Turn
+
+    async def begin(self) -> Self:
+        async with self.database.write() as db:
+            job = await make_job(db, reply_audio=True)
+            claim = await jobs.claim(db, job_id=job.id, worker_id=uuid4(), lease_s=30)
+            assert claim
+            self.turn = await turns.load(db, claim)
+        return self
+
+    async def announce(self) -> Blob:
+        async with self.database.write() as db:
+            return await turns.announce_sound(db, self.turn, purpose=BlobPurpose.SENTENCE)
+
+    async def speak(self, blob: Blob, text: str = "one") -> None:
+        done = StepDone("speak/1", 1, "openai", "tts", input_hash=text, used=Used(characters=3))
+        content = blobs.Content("audio/mpeg", "mp3", 1.0, 3, "0")
+        async with self.database.write() as db:
+            await turns.save_sentence(db, self.turn, blob=blob, content=content, done=done)
+
+    async def fail(self) -> None:
+        async with self.database.write() as db:
+            await turns.save_failed_step(db, self.turn.claim, done=StepDone("speak/1", 1), code="unavailable")
+
+    async def found(self, column: Any) -> list[Any]:
+        async with self.database.read() as db:
+            return list((await db.exec(select(column))).all())
+
+
+@pytest.fixture
+async def running(database_url: str) -> AsyncIterator[Running]:
+    database = Database(database_url)
+    yield await Running(database).begin()
+    await database.close()
+
+
+async def test_what_was_committed_without_an_answer_is_saved_once(running: Running) -> None:
+    blob = await running.announce()
+    for _ in range(2):
+        await running.speak(blob)
+    assert await running.found(Usage.characters) == [3]
+    assert await running.found(Blob.status) == [BlobStatus.READY]
+    done = StepDone("transcribe", 1, "openai", "stt", input_hash="note", used=Used(audio_s=2.0))
+    for _ in range(2):
+        async with running.database.write() as db:
+            await turns.save_transcript(db, running.turn, text="Hello", language="en", done=done)
+    assert sorted(await running.found(Usage.step)) == ["speak/1", "transcribe"]
+    assert 2.0 in await running.found(Usage.audio_s)
+
+
+async def test_a_step_that_succeeded_is_not_lost_to_a_later_failure(running: Running) -> None:
+    await running.speak(await running.announce())
+    await running.fail()
+    assert await running.found(Step.status) == ["succeeded"]
+
+
+async def test_a_failure_is_noted_and_replaced_by_a_success(running: Running) -> None:
+    await running.fail()
+    assert await running.found(Step.error_code) == ["unavailable"]
+    await running.speak(await running.announce())
+    assert await running.found(Step.status) == ["succeeded"]
+
+
+async def test_sound_of_other_words_is_buried(running: Running) -> None:
+    first, second = await running.announce(), await running.announce()
+    await running.speak(first, "one")
+    await running.speak(second, "another")
+    async with running.database.read() as db:
+        ready = (await db.exec(select(Blob.id).where(Blob.status == BlobStatus.READY))).all()
+    assert ready == [second.id]
+    assert await running.found(Usage.characters) == [6]  # both were spoken
