@@ -71,7 +71,7 @@ def redis() -> Iterator[str]:
         yield url
 
 
-async def _on_postgres(server: str, statement: str) -> None:
+async def on_postgres(server: str, statement: str) -> None:
     connection = await asyncpg.connect(f"{server.replace('+asyncpg', '')}/postgres")
     await connection.execute(statement)
     await connection.close()
@@ -79,7 +79,7 @@ async def _on_postgres(server: str, statement: str) -> None:
 
 @pytest.fixture(scope="session")
 async def postgres_template(postgres: str) -> str:
-    await _on_postgres(postgres, "CREATE DATABASE template_parley")
+    await on_postgres(postgres, "CREATE DATABASE template_parley")
     await asyncio.to_thread(migrate, f"{postgres}/template_parley")
     return "template_parley"
 
@@ -87,9 +87,9 @@ async def postgres_template(postgres: str) -> str:
 @pytest.fixture
 async def postgres_url(postgres: str, postgres_template: str) -> AsyncIterator[str]:
     name = f"parley_{uuid4().hex[:12]}"
-    await _on_postgres(postgres, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    await on_postgres(postgres, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
     yield f"{postgres}/{name}"
-    await _on_postgres(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    await on_postgres(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

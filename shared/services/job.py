@@ -227,7 +227,8 @@ async def reclaim_lost(db: AsyncSession) -> int:
     lost = select(Job).where(Job.status == JobStatus.RUNNING, col(Job.lease_expires_at) < db_now())
     rows = (await db.exec(lost.order_by(col(Job.session_id)).limit(SWEEP_LIMIT))).all()
     for job in rows:
-        await sessions.lock(db, job.session_id)
+        if not await sessions.try_lock(db, job.session_id):
+            continue
         where = (
             col(Job.id) == job.id,
             col(Job.lease_token) == job.lease_token,
@@ -253,7 +254,8 @@ async def expire_overdue(db: AsyncSession) -> int:
     overdue = (col(Job.status) == JobStatus.QUEUED, col(Job.attempt) == 0, col(Job.deadline_at) < db_now())
     rows = (await db.exec(select(Job).where(*overdue).order_by(col(Job.session_id)).limit(SWEEP_LIMIT))).all()
     for job in rows:
-        await sessions.lock(db, job.session_id)
+        if not await sessions.try_lock(db, job.session_id):
+            continue
         error = problem(AppError("The job did not start before its deadline.", code="expired"))
         await _move(db, JobStatus.EXPIRED, col(Job.id) == job.id, *overdue, error=error)
     return len(rows)

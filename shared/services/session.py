@@ -69,6 +69,14 @@ async def lock(db: AsyncSession, session_id: UUID | None) -> bool:
     return (await db.exec(statement)).rowcount == 1
 
 
+async def try_lock(db: AsyncSession, session_id: UUID | None) -> bool:
+    """`lock`, for those who can come again: False at once when somebody has the row, and be it a frozen process."""
+    if session_id is None:
+        return True
+    statement = select(Session.id).where(Session.id == session_id).with_for_update(skip_locked=True)
+    return (await db.exec(statement)).first() is not None
+
+
 async def delete(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> None:
     """Delete a session with its messages, jobs and blobs; what runs is fenced out."""
     await get(db, owner_id=owner_id, session_id=session_id, lock=True)

@@ -14,6 +14,7 @@ from sqlmodel import select, update
 from shared.db import ABANDONED_S, Database, Effect, JobChanged, after_commit, db_now
 from shared.errors import StorageFull, Unavailable
 from shared.models import LOCAL_USER_ID, User
+from tests.conftest import on_postgres
 
 
 @pytest.fixture
@@ -156,7 +157,8 @@ async def test_a_stopped_process_does_not_keep_its_locks_for_ever(postgres_url: 
 
 
 async def test_a_database_without_tables_says_what_to_do(postgres: str, tmp_path: Path) -> None:
-    for url in (f"sqlite+aiosqlite:///{tmp_path}/empty.db", f"{postgres}/postgres"):
+    await on_postgres(postgres, "CREATE DATABASE empty TEMPLATE template0")
+    for url in (f"sqlite+aiosqlite:///{tmp_path}/empty.db", f"{postgres}/empty"):
         database = Database(url)
         for attempt in (database.read, database.write):
             with pytest.raises(Unavailable, match="alembic upgrade head") as caught:

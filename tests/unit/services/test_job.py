@@ -384,3 +384,17 @@ async def test_an_attempt_that_was_the_last_is_not_called_poison(book: Book) -> 
     assert stored.status == JobStatus.FAILED
     assert stored.error
     assert stored.error["code"] == "worker_lost"
+
+
+async def test_a_session_that_somebody_holds_keeps_no_other_from_being_taken_back(postgres_url: str) -> None:
+    """A frozen process may hold it for long."""
+    book = Book(postgres_url)
+    (held, _), (free, _) = await claimed(book), await claimed(book)
+    await book.write(lambda db: db.exec(update(Job).values(lease_expires_at=db_now(-1))))
+    async with book.database.write() as db:
+        await sessions.lock(db, held.session_id)
+        await book.write(jobs.reclaim_lost)
+        assert [(await book.job(job)).status for job in (held, free)] == [JobStatus.RUNNING, JobStatus.QUEUED]
+    await book.write(jobs.reclaim_lost)
+    assert (await book.job(held)).status == JobStatus.QUEUED
+    await book.database.close()
