@@ -14,7 +14,7 @@ run: $(VENV)/.run ## install what is missing, migrate, and serve everything in o
 	@exec $(BIN)/python standalone.py
 
 test: $(VENV)/.dev ## run the tests; those that need a Redis or a PostgreSQL start their own
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check .
