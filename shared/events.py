@@ -73,10 +73,16 @@ class Feed:
         self.events: list[JobEvent] = []
         self.followers: set[Waiter] = set()
         self._reading = asyncio.Lock()
+        self._asked = self._answered = 0
 
     async def read(self, redis: Redis) -> None:
-        """Read what is new, and wake the followers; Redis away leaves it as it is."""
+        """Read what is new, and wake the followers; Redis away leaves it as it is. Many who ask are one read."""
+        self._asked += 1
+        mine = self._asked
         async with self._reading:
+            if self._answered >= mine:
+                return
+            self._answered = self._asked
             after = f"({self.events[-1].id}" if self.events else "-"
             try:
                 entries = await redis.xrange(self.key, min=after)

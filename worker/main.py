@@ -18,6 +18,7 @@ from worker.state import Worker, open_worker
 from worker.tasks import run_job
 
 NEVER = 10**9
+ROUND_S = 2.0  # for what reconciles to end its round: cut off while it opens, a connection is never closed
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,9 @@ async def serve(
             await asyncio.wait([stop, *parts], return_when=asyncio.FIRST_COMPLETED)
             await loop.drain(settings.shutdown_grace)
         finally:
+            worker.closing.set()
+            worker.due.set()
+            await asyncio.wait(parts[1:], timeout=ROUND_S)
             await end(stop, *parts)
             ended = await asyncio.gather(*parts, return_exceptions=True)
             await _leave(worker)

@@ -26,7 +26,7 @@ async def reconcile_forever(worker: Worker) -> None:
     beat_at = 0.0
     renewal_s = worker.settings.lease_s / 3
     sight = Sight(patience_s=renewal_s, gap_s=renewal_s + 2 * worker.settings.reconcile_s)
-    while True:
+    while not worker.closing.is_set():
         worker.due.clear()
         now = time.monotonic()
         try:
@@ -82,7 +82,7 @@ async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
 
 async def sweep_forever(worker: Worker) -> None:
     """Sweep each `SWEEP_S` until cancelled: beside the reconciler, which never waits for the blob store."""
-    while True:
+    while not worker.closing.is_set():
         try:
             while await sweep(worker):
                 pass
@@ -90,7 +90,9 @@ async def sweep_forever(worker: Worker) -> None:
             log.warning("sweep.store_away", code=error.code)
         except Exception:  # the loop must not die
             log.exception("sweep.broke")
-        await asyncio.sleep(SWEEP_S * random.uniform(0.8, 1.2))  # noqa: S311 - not for secrets
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SWEEP_S * random.uniform(0.8, 1.2)):  # noqa: S311 - not for secrets
+                await worker.closing.wait()
 
 
 async def sweep(worker: Worker) -> bool:

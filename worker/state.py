@@ -30,6 +30,7 @@ class Worker:
     audio: AudioPool
     models: Models
     due: asyncio.Event = field(default_factory=asyncio.Event)  # wakes the reconciler: a retry's time has come
+    closing: asyncio.Event = field(default_factory=asyncio.Event)  # its loops end their round, and no more
     id: UUID = field(default_factory=uuid7)
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
