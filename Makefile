@@ -32,7 +32,7 @@ fuzz: $(VENV)/.dev ## ten thousand random requests built from the schema
 	PARLEY_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest tests/api/test_schema_fuzz.py --timeout=3600 $(ARGS)
 
 faults: $(VENV)/.dev ## kill, stall, stop and starve every part, each case twenty times; CI does it once
-	PARLEY_FAULT_SEEDS=20 $(BIN)/python -m pytest -n auto tests/faults --timeout=900 $(ARGS)
+	PARLEY_FAULT_SEEDS=20 $(BIN)/python -m pytest -n auto --dist worksteal tests/faults --timeout=900 $(ARGS)
 
 postman: $(VENV)/.dev ## run the Postman collection against a server of its own (needs npx)
 	$(BIN)/python -m tests.postman

@@ -1,4 +1,7 @@
-"""Fixtures of the fault tests. Every case runs with `PARLEY_FAULT_SEEDS` seeds: one in CI, twenty in `make faults`."""
+"""Fixtures of the fault tests. Every case runs with `PARLEY_FAULT_SEEDS` seeds: one in CI, twenty in `make faults`.
+
+With more than one, faults last as long as the promise says, and the first seed has the full number of jobs.
+"""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -15,9 +18,21 @@ SEEDS = int(os.environ.get("PARLEY_FAULT_SEEDS", "1"))
 
 
 @pytest.fixture(params=range(SEEDS), ids="seed{}".format)
-def chance(request: pytest.FixtureRequest) -> Random:
+def seed(request: pytest.FixtureRequest) -> int:
+    """The number of the run."""
+    return int(request.param)
+
+
+@pytest.fixture
+def chance(seed: int) -> Random:
     """The case's own chance: the same seed throws the same dice."""
-    return Random(request.param)
+    return Random(seed)
+
+
+@pytest.fixture
+def full(seed: int) -> bool:
+    """Whether this is the run that has the full number of jobs, and measures what it costs them."""
+    return SEEDS > 1 and seed == 0
 
 
 @pytest.fixture

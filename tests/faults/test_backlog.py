@@ -7,14 +7,10 @@ import pytest
 from tests.faults.backlog import cost, drain, submit_all
 from tests.faults.checker import check
 from tests.faults.client import API, new_topic
-from tests.faults.conftest import SEEDS
 from tests.faults.deployment import Deployment
 from tests.faults.history import History
 
-FULL = SEEDS > 1
-JOBS = 10_000 if FULL else 300
-IN_ONE_SESSION = JOBS // 10
-SESSIONS = JOBS // 20
+JOBS, FULL_JOBS = 300, 10_000
 SUBMIT_P99_S = 0.3
 SLOWER = 1.5
 LIMIT = 50
@@ -22,12 +18,16 @@ REFUSED = 20
 
 
 @pytest.mark.timeout(1_800)
-async def test_a_backlog_slows_no_client_down_and_is_drained_in_order(parley: Deployment, chance: Random) -> None:
+async def test_a_backlog_slows_no_client_down_and_is_drained_in_order(
+    parley: Deployment, chance: Random, *, full: bool
+) -> None:
+    number = FULL_JOBS if full else JOBS
     parley.env |= {"LEASE_S": "15", "RECONCILE_S": "1"}
     await parley.start_api()
     agent = await parley.client.agent()
-    sessions = [await parley.client.session(agent) for _ in range(SESSIONS)]
-    chosen = [sessions[0]] * IN_ONE_SESSION + chance.choices(sessions, k=JOBS - IN_ONE_SESSION)
+    sessions = [await parley.client.session(agent) for _ in range(number // 20)]
+    in_one = number // 10
+    chosen = [sessions[0]] * in_one + chance.choices(sessions, k=number - in_one)
     chance.shuffle(chosen)
     job = await parley.client.text(sessions[-1])
     paths = (f"{API}/job/{job.job_id}", "/health/ready")
@@ -39,8 +39,8 @@ async def test_a_backlog_slows_no_client_down_and_is_drained_in_order(parley: De
     print(f"submit {submits}; poll and readiness {before}, {beside}, {after}; drained at {rate:.0f}/s")  # noqa: T201
     history = await parley.ended()
     check(history)
-    assert_answered(history, JOBS + 1)
-    if FULL:  # a few hundred jobs would not show in it
+    assert_answered(history, number + 1)
+    if full:  # a few hundred jobs would not show in it
         for cost_before, cost_beside, cost_after in zip(before, beside, after, strict=True):
             assert cost_beside < SLOWER * max(cost_before, cost_after)
         assert submits.p99 < SUBMIT_P99_S

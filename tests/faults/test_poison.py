@@ -3,6 +3,7 @@
 import asyncio
 import statistics
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
@@ -16,13 +17,21 @@ from tests.faults.jobs import STEPS, submit
 from tests.faults.rules.facts import facts_of
 
 ATTEMPTS = 3
-FULL = SEEDS > 1
-GOOD = 200 if FULL else 40
-REPLY_S = 2.0 if FULL else 0.2  # long enough that a noisy machine is a small part of it
-RATE = 4.0 if FULL else 16.0
-WORKERS = 7 if FULL else 3  # one of them to spare: 8 calls are under way at any time, and each takes 2
+GOOD = 200 if SEEDS > 1 else 40
 SLOWER = 1.10
 BESIDE = 10  # with the poison job they fit into one worker
+
+
+class Load(NamedTuple):
+    """Good jobs that come a second, how long the model takes for each, and workers of two places for them."""
+
+    rate: float
+    reply_s: float
+    workers: int
+
+
+LOAD = Load(16.0, 0.2, 3)
+MEASURED = Load(4.0, 2.0, 7)  # calls so long that a noisy machine is a small part, and one worker to spare for 8
 
 
 async def poison(parley: Deployment, chance: Random) -> Accepted:
@@ -43,7 +52,7 @@ async def talk(parley: Deployment, agent: str) -> Accepted:
     return await parley.client.text(await parley.client.session(agent), sentences=1)
 
 
-async def stream(parley: Deployment, agent: str, number: int) -> list[Accepted]:
+async def stream(parley: Deployment, agent: str, number: int, rate: float) -> list[Accepted]:
     """Good jobs at a steady rate."""
     clock = asyncio.get_running_loop()
     began = clock.time()
@@ -51,7 +60,7 @@ async def stream(parley: Deployment, agent: str, number: int) -> list[Accepted]:
 
     for index in range(number):
         tasks.append(asyncio.create_task(talk(parley, agent)))
-        await asyncio.sleep(began + (index + 1) / RATE - clock.time())
+        await asyncio.sleep(began + (index + 1) / rate - clock.time())
     return await asyncio.gather(*tasks)
 
 
@@ -79,21 +88,25 @@ def _took(moves: list[Write]) -> float:
 
 
 @pytest.mark.timeout(400)
-async def test_poison_harms_none_of_those_that_come_beside_it(parley: Deployment, chance: Random) -> None:
+async def test_poison_harms_none_of_those_that_come_beside_it(
+    parley: Deployment, chance: Random, *, full: bool
+) -> None:
+    load = MEASURED if full else LOAD
     parley.env["WORKER_CONCURRENCY"] = "2"
-    parley.model.always("chat", Answer(delay_s=REPLY_S))
-    await asyncio.gather(parley.start_api(), *[parley.start_worker() for _ in range(WORKERS)])
+    parley.model.always("chat", Answer(delay_s=load.reply_s))
+    await asyncio.gather(parley.start_api(), *[parley.start_worker() for _ in range(load.workers)])
     agent = await parley.client.agent()
-    before = await stream(parley, agent, GOOD // 2 if FULL else 0)
+    alone = GOOD // 2 if full else 0
+    before = await stream(parley, agent, alone, load.rate)
     poisoned = asyncio.create_task(poison(parley, chance))
-    beside = await stream(parley, agent, GOOD)
+    beside = await stream(parley, agent, GOOD, load.rate)
     job = await poisoned
-    after = await stream(parley, agent, GOOD // 2 if FULL else 0)
+    after = await stream(parley, agent, alone, load.rate)
     history = await parley.ended()
     check(history)
     await assert_poisoned(parley, history, job)
     assert_the_others_succeed(history, job)
-    if FULL:
+    if full:
         slower = p95(history, beside) / p95(history, before + after)
         print(f"p95 beside a poison job: {slower:.3f} of that without")  # noqa: T201
         assert slower <= SLOWER
