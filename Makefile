@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types contracts check requirements fuzz faults postman clean
+.PHONY: help run test lint types contracts check requirements fuzz faults bench postman clean
 
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
 	command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo $(p))))
@@ -34,6 +34,9 @@ fuzz: $(VENV)/.dev ## ten thousand random requests built from the schema
 faults: $(VENV)/.dev ## kill, stall, stop and starve every part, each case twenty times; CI does it once
 	PARLEY_FAULT_SEEDS=20 $(BIN)/python -m pytest -n auto --dist worksteal tests/faults --timeout=900 $(ARGS)
 
+bench: $(VENV)/.bench ## measure every promise of speed and write benchmarks/RESULTS.md; ARGS=--quick only tries it
+	$(BIN)/python -m benchmarks $(ARGS)
+
 postman: $(VENV)/.dev ## run the Postman collection against a server of its own (needs npx)
 	$(BIN)/python -m tests.postman
 
@@ -42,6 +45,8 @@ requirements: $(VENV)/.dev ## compile the pins from the intents in pyproject.tom
 		--custom-compile-command "make requirements" pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make requirements" pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make requirements" --group pyproject.toml:bench -c requirements-dev.txt -o requirements-bench.txt
 
 clean: ## remove what make made; data/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
@@ -61,3 +66,8 @@ $(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
 	@echo "Installing development requirements (once)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
+	@echo "Installing what Parley is measured beside (once)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
