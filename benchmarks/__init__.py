@@ -1,0 +1,1 @@
+"""What Parley promises of speed, measured: one module a question, `python -m benchmarks` for all of them."""
