@@ -1,4 +1,4 @@
-"""What does Parley add to the models' own time? From a submit to its reply, with models that take none.
+"""From a submit until its reply is visible, with models that take no time: what Parley adds to theirs.
 
 Parley's client waits (`Prefer: wait`) on the submit itself; the plain Celery stack's polls every 2 ms, because it can't
 wait. One turn at a time, of each in turn, so that they share all noise. Every session has the same history in each.
