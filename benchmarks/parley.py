@@ -31,6 +31,7 @@ class Parley:
 
     def __init__(self, folder: Path, database_url: str, model_url: str = "http://127.0.0.1:9/v1", **env: str) -> None:
         self.database_url = database_url
+        self.model_port = int(model_url.rpartition(":")[2].partition("/")[0])
         self.port = free_port()
         self.redis = RedisServer(folder)
         self.processes: list[Process] = []
