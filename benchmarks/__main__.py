@@ -8,10 +8,10 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import answer
+from benchmarks import answer, crowd, turns, voice
 from benchmarks.figures import Row, measured, table
 
-QUESTIONS = (answer,)
+QUESTIONS = (answer, turns, voice, crowd)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 CPUS = Path("/proc/cpuinfo")
 
