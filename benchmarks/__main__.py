@@ -8,10 +8,10 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import answer, crowd, turns, voice
+from benchmarks import answer, crowd, pickup, polls, submits, turns, voice
 from benchmarks.figures import Row, measured, table
 
-QUESTIONS = (answer, turns, voice, crowd)
+QUESTIONS = (pickup, answer, turns, voice, crowd, polls, submits)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 CPUS = Path("/proc/cpuinfo")
 
