@@ -15,7 +15,8 @@ from shared.services import job_view
 from shared.services.job_view import JobView
 
 MAX_WAIT_S = 60
-LOOK_AGAIN_S = 2.0  # Redis only wakes: with it away, SQL is asked this often
+LOOK_AGAIN_S = 10.0  # Redis only wakes: what a worker could not tell is found in SQL
+AWAY_S = 2.0  # how often SQL is asked while nobody can be told anything
 POLL_S = 1
 
 
@@ -34,27 +35,38 @@ Wait = Annotated[int, Depends(get_wait)]
 
 async def wait_for_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds: float) -> JobView:
     """The job when it has ended, or as it is after `seconds`; raises NotFound, also when it is deleted meanwhile."""
-    views = watch_job(stores, owner_id=owner_id, job_id=job_id, seconds=seconds)
+    if not seconds:
+        return await _read(stores, owner_id, job_id)
+    views = watch_job(stores, owner_id=owner_id, job_id=job_id, seconds=seconds, for_end=True)
     return [view async for view in views][-1]
 
 
-async def watch_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds: float = inf) -> AsyncGenerator[JobView]:
-    """Yield the job as it is, and again whenever it has changed, until it ends, `seconds` pass or we shut down."""
+async def watch_job(
+    stores: Stores, *, owner_id: UUID, job_id: UUID, seconds: float = inf, for_end: bool = False
+) -> AsyncGenerator[JobView]:
+    """Yield the job as it is, and again when it has changed, until it ends, `seconds` pass or we shut down.
+
+    With `for_end` the changes before its end may be left out.
+    """
     clock = asyncio.get_running_loop()
     until = clock.time() + seconds
     seen = None
-    async with stores.events.watch(job_id) as changed:
+    async with stores.events.watch(job_id, for_end=for_end) as changed:
         while True:
             changed.clear()
-            async with stores.database.read() as db:
-                view = await job_view.get(db, owner_id=owner_id, job_id=job_id)
+            view = await _read(stores, owner_id, job_id)
             if view.etag != seen:
                 seen = view.etag
                 yield view
-            left = min(until - clock.time(), LOOK_AGAIN_S)
+            left = until - clock.time()
             if view.ended or left <= 0 or stores.events.closing:
                 return
-            await pause(changed, left)
+            await pause(changed, min(left, LOOK_AGAIN_S if stores.events.listening else AWAY_S))
+
+
+async def _read(stores: Stores, owner_id: UUID, job_id: UUID) -> JobView:
+    async with stores.database.read() as db:
+        return await job_view.get(db, owner_id=owner_id, job_id=job_id)
 
 
 async def pause(waiter: asyncio.Event, seconds: float) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from asyncpg import DiskFullError, PostgresError, UndefinedColumnError, UndefinedTableError
-from sqlalchemy import DateTime, Dialect, Float, event, literal
+from sqlalchemy import BindParameter, DateTime, Dialect, Float, bindparam, event, literal
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
@@ -58,8 +58,13 @@ class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL functi
     inherit_cache = True
     name = "db_now"
 
-    def __init__(self, plus: float = 0.0) -> None:
-        super().__init__(literal(plus, Float()))
+    def __init__(self, plus: float | BindParameter[float] = 0.0) -> None:
+        super().__init__(literal(plus, Float()) if isinstance(plus, float | int) else plus)
+
+
+def seconds(name: str) -> BindParameter[float]:
+    """A number of seconds that a statement is given when it runs."""
+    return bindparam(name, type_=Float())
 
 
 @compiles(db_now, "sqlite")
@@ -80,9 +85,10 @@ class Dispatch(NamedTuple):
 
 
 class JobChanged(NamedTuple):
-    """After the commit: tell whoever waits for the job to look again."""
+    """After the commit: tell whoever follows the job to look again; when it has `ended`, whoever waits for it too."""
 
     job_id: UUID
+    ended: bool = False
 
 
 Effect = Dispatch | JobChanged

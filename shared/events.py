@@ -16,7 +16,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.queue import JOB_CHANNEL
+from shared.queue import ENDED, JOB_CHANNEL
 from shared.tasks import end
 
 RECONNECT_S = 0.5
@@ -58,10 +58,14 @@ class JobEvent(NamedTuple):
 
 
 class Waiter(asyncio.Event):
-    """Set when there is something to look at; `job_changed` says that it is, or may be, the job itself."""
+    """Set when there is something to look at; `job_changed` says that it is, or may be, the job itself.
 
-    def __init__(self) -> None:
+    Who waits `for_end` is not woken before it.
+    """
+
+    def __init__(self, *, for_end: bool = False) -> None:
         super().__init__()
+        self.for_end = for_end
         self.job_changed = True
 
 
@@ -110,6 +114,7 @@ class JobEvents:
         self._task: asyncio.Task[None] | None = None
         self._reads: set[asyncio.Task[None]] = set()
         self.closing = False
+        self.listening = False  # while it does, whoever is told anything hears it
 
     def start(self) -> None:
         """Subscribe, and stay subscribed."""
@@ -122,9 +127,9 @@ class JobEvents:
         await end(*([self._task] if self._task else []), *self._reads)
 
     @asynccontextmanager
-    async def watch(self, job_id: UUID) -> AsyncIterator[Waiter]:
-        """A waiter that is set whenever the job may have changed. Enter it *before* reading the job."""
-        waiter = Waiter()
+    async def watch(self, job_id: UUID, *, for_end: bool = False) -> AsyncIterator[Waiter]:
+        """A waiter that is set whenever the job may have changed, or ended. Enter it *before* reading the job."""
+        waiter = Waiter(for_end=for_end)
         self._waiters[job_id].add(waiter)
         try:
             yield waiter
@@ -156,6 +161,7 @@ class JobEvents:
             try:
                 async with self._redis.pubsub() as pubsub:
                     await pubsub.subscribe(JOB_CHANNEL)
+                    self.listening = True
                     self._wake_all()
                     while True:
                         message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=30)
@@ -163,17 +169,20 @@ class JobEvents:
                             self._wake(message["data"])
             except (RedisError, OSError) as error:
                 log.warning("events.unreachable", error=type(error).__name__)
+                self.listening = False
+                self._wake_all()
                 await asyncio.sleep(RECONNECT_S)
 
     def _wake(self, data: bytes) -> None:
         with suppress(ValueError):  # the channel is open to whoever reaches this Redis
-            job_id = UUID(data.removesuffix(TOLD).decode())
+            job_id = UUID(data[:36].decode())
             if data.endswith(TOLD):
                 self._read(self._feeds.get(job_id))
                 return
             for waiter in self._waiters.get(job_id, ()):
-                waiter.job_changed = True
-                waiter.set()
+                if data.endswith(ENDED) or not waiter.for_end:
+                    waiter.job_changed = True
+                    waiter.set()
 
     def _wake_all(self) -> None:
         for waiters in self._waiters.values():

@@ -22,6 +22,7 @@ TASK = "run_job"
 QUEUE = "parley:queue"
 WAKE_CHANNEL = "parley:wake"
 JOB_CHANNEL = "parley:job"
+ENDED = b"!"  # behind a job's id on that channel
 QUEUE_S = 86_400  # an entry that nobody took for a day is dropped; the reconciler sends it again
 AWAY_S = 2.0  # how long a command waits before Redis counts as away
 PASS_BY_S = 1.0  # how long a Redis that was away is not asked again
@@ -76,8 +77,8 @@ class Queue:
                     match effect:
                         case Dispatch():
                             dispatch(pipe, effect)
-                        case JobChanged(job_id):
-                            pipe.publish(JOB_CHANNEL, str(job_id))
+                        case JobChanged(job_id, ended):
+                            pipe.publish(JOB_CHANNEL, str(job_id).encode() + (ENDED if ended else b""))
                 await pipe.execute()
         except (RedisError, OSError) as error:
             self._away_until = clock.time() + PASS_BY_S

@@ -10,7 +10,7 @@ import structlog
 from shared.errors import AppError, Unavailable
 from shared.services import blob as blobs
 from shared.services import idempotency as keys
-from shared.services import job as jobs
+from shared.services import overdue
 from shared.services import worker as workers
 from worker.state import Worker
 
@@ -72,8 +72,8 @@ class Sight:
 
 async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
     """Take back lost leases if `reclaim`, end what is overdue, dispatch what is due. Any number may run at once."""
-    rules = (jobs.expire_overdue, jobs.dispatch_due, blobs.give_up)
-    for rule in (jobs.reclaim_lost, *rules) if reclaim else rules:
+    rules = (overdue.expire_overdue, overdue.dispatch_due, blobs.give_up)
+    for rule in (overdue.reclaim_lost, *rules) if reclaim else rules:
         async with worker.database.write() as db:
             count = await rule(db)
         if count:

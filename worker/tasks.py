@@ -13,6 +13,7 @@ from shared.errors import AppError, Unavailable, Upstream
 from shared.services import job as jobs
 from shared.services import turn as turns
 from shared.services.job import CancelRequestedError, Claim, LeaseLostError
+from shared.services.turn import Turn
 from worker.state import Worker
 from worker.turn.run import run_turn
 from worker.turn.save import save
@@ -30,12 +31,13 @@ async def run_job(ctx: dict[str, Any], job_id: str) -> None:
     """Run one job of the queue. An entry whose job is not to be had, now or ever, is dropped without a word."""
     worker: Worker = ctx["worker"]
     with structlog.contextvars.bound_contextvars(job_id=job_id):
-        claim = await _claim(worker, UUID(job_id))
-        if claim is None:
+        turn = await _claim(worker, UUID(job_id))
+        if turn is None:
             return
+        claim = turn.claim
         log.info("job.claimed", attempt=claim.attempt)
         try:
-            await _attempt(worker, claim)
+            await _attempt(worker, turn)
             log.info("job.attempt_ended", attempt=claim.attempt)
         except LeaseLostError:
             log.warning("job.lease_lost", attempt=claim.attempt)
@@ -54,28 +56,30 @@ async def run_job(ctx: dict[str, Any], job_id: str) -> None:
             await _settle(worker, claim, StepFailedError(OUTSIDE, ours))
 
 
-async def _claim(worker: Worker, job_id: UUID) -> Claim | None:
+async def _claim(worker: Worker, job_id: UUID) -> Turn | None:
+    settings = worker.settings
     try:
         async with worker.database.write() as db:
-            return await jobs.claim(db, job_id=job_id, worker_id=worker.id, lease_s=worker.settings.lease_s)
-    except IntegrityError:
+            claim = await jobs.claim(db, job_id=job_id, worker_id=worker.id, lease_s=settings.lease_s)
+            return claim and await turns.load(db, claim, history=settings.max_chat_history_context - 1)
+    except (IntegrityError, LeaseLostError):
         return None  # another job of its session, or another suspect, is running: its end dispatches this one
     except Unavailable:
         log.warning("job.not_claimed")  # the reconciler sends it again
         return None
 
 
-async def _attempt(worker: Worker, claim: Claim) -> None:
+async def _attempt(worker: Worker, turn: Turn) -> None:
     """Run the turn until it ends or the lease is gone; raises what either of them raised."""
-    turn = asyncio.create_task(run_turn(worker, claim))
-    keeper = asyncio.create_task(_keep_lease(worker, claim))
+    running = asyncio.create_task(run_turn(worker, turn))
+    keeper = asyncio.create_task(_keep_lease(worker, turn.claim))
     try:
-        await asyncio.wait({turn, keeper}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running, keeper}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        ended = turn if turn.done() else keeper
-        for task in (turn, keeper):
+        ended = running if running.done() else keeper
+        for task in (running, keeper):
             task.cancel()
-        await asyncio.gather(turn, keeper, return_exceptions=True)
+        await asyncio.gather(running, keeper, return_exceptions=True)
     ended.result()
 
 

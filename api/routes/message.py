@@ -20,6 +20,7 @@ from api.waiting import Wait, describe, wait_for_job
 from shared.services import blob as blobs
 from shared.services import idempotency as keys
 from shared.services import message as messages
+from shared.services.job_view import JobView
 
 router = APIRouter(prefix="/message", tags=["message"], responses=PROBLEMS)
 
@@ -63,12 +64,14 @@ async def submit_text(
 ) -> JobRead:
     """Say something in text. The job that answers it comes back at once."""
     request = keys.fingerprint("message/text", body.model_dump_json())
+    view = None
     with once(response) as job:
         async with stores.backlog.place() as place, stores.database.write() as db:
             job.id = await keys.new_id(db, owner_id=user_id, key=key, request=request)
             await place.take(db)
-            await messages.submit(db, job_id=job.id, owner_id=user_id, budget=stores.budget, **body.model_dump())
-    return await _accepted(stores, user_id, job.id, wait, response)
+            said = body.model_dump()
+            view = await messages.submit(db, job_id=job.id, owner_id=user_id, budget=stores.budget, **said)
+    return await _accepted(stores, user_id, job.id, wait, response, view)
 
 
 @router.post(
@@ -91,6 +94,7 @@ async def submit_voice(
     if key is None:  # else it may be a replay, which is answered however much is waiting
         async with stores.database.read() as db:
             await stores.backlog.check(db)
+    view = None
     with once(response) as job:
         async with (
             receive(request, stores, user_id) as upload,
@@ -101,7 +105,7 @@ async def submit_voice(
             same = keys.fingerprint("message/voice", form.model_dump_json(), upload.content.sha256)
             job.id = await keys.new_id(db, owner_id=user_id, key=key, request=same)
             await place.take(db)
-            await messages.submit(
+            view = await messages.submit(
                 db,
                 job_id=job.id,
                 owner_id=user_id,
@@ -112,18 +116,23 @@ async def submit_voice(
                 budget=stores.budget,
             )
             await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
-    accepted = await _accepted(stores, user_id, job.id, wait, response)
+    accepted = await _accepted(stores, user_id, job.id, wait, response, view)
     if request.headers.get("accept", "").startswith("audio/") and accepted.result and accepted.result.audio:
         async with stores.database.read() as db:
-            view = await messages.get(db, owner_id=user_id, message_id=accepted.result.message_id)  # type: ignore[arg-type]  # it has audio
-        sound = await serve(stores.blobs, view.blob, Conditions())
+            reply = await messages.get(db, owner_id=user_id, message_id=accepted.result.message_id)  # type: ignore[arg-type]  # it has audio
+        sound = await serve(stores.blobs, reply.blob, Conditions())
         sound.headers.update({name: response.headers[name] for name in CARRIED if name in response.headers})
         return sound
     return accepted
 
 
-async def _accepted(stores: Stores, user_id: UUID, job_id: UUID, wait: int, response: Response) -> JobRead:
-    view = await wait_for_job(stores, owner_id=user_id, job_id=job_id, seconds=wait)
+async def _accepted(
+    stores: Stores, user_id: UUID, job_id: UUID, wait: int, response: Response, submitted: JobView | None
+) -> JobRead:
+    if submitted and not wait:
+        view = submitted
+    else:
+        view = await wait_for_job(stores, owner_id=user_id, job_id=job_id, seconds=wait)
     describe(response, view, wait)
     response.headers["Location"] = f"/api/v1/job/{job_id}"
     response.status_code = HTTPStatus.OK if wait and view.ended else HTTPStatus.ACCEPTED

@@ -15,6 +15,7 @@ from shared.models.job import (
     is_waiting,
 )
 from shared.models.message import Message, MessageKind, MessageRole
+from shared.models.row import defaults, table
 from shared.models.session import Session, SessionBase
 from shared.models.usage import Usage
 from shared.models.user import LOCAL_USER_ID, User
@@ -43,6 +44,8 @@ __all__ = [
     "Usage",
     "User",
     "Worker",
+    "defaults",
     "is_unfinished",
     "is_waiting",
+    "table",
 ]

@@ -29,7 +29,7 @@ class JobStatus(StrEnum):
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
-def is_unfinished(status: Mapped[JobStatus]) -> ColumnElement[bool]:
+def is_unfinished(status: Mapped[JobStatus] | ColumnElement[JobStatus]) -> ColumnElement[bool]:
     """The predicate of `ix_job_unfinished`: in words, because with parameters no planner can tell that it fits."""
     return status.in_([literal_column(f"'{word}'") for word in UNFINISHED])
 

@@ -2,11 +2,12 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, StringConstraints
-from sqlalchemy import Enum
+from pydantic_core import PydanticUndefined
+from sqlalchemy import Enum, Table
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
@@ -30,6 +31,17 @@ class Row(SQLModel):
 def stored(kind: type[StrEnum]) -> Enum:
     """Keep an enum as its own words in a plain VARCHAR: a new member needs no migration."""
     return Enum(kind, native_enum=False, length=20, values_callable=lambda members: [m.value for m in members])
+
+
+def table(model: type[SQLModel]) -> Table:
+    """A model's table, for the statements of every turn: built once and without the ORM, they cost a tenth."""
+    return cast("Table", model.__table__)  # type: ignore[attr-defined]  # what `table=True` makes
+
+
+def defaults(model: type[SQLModel]) -> dict[str, Any]:
+    """What a new row has in those columns that nobody names."""
+    fields = model.model_fields.items()
+    return {name: field.default for name, field in fields if field.default not in {None, PydanticUndefined}}
 
 
 def _storable(text: str) -> str:

@@ -1,19 +1,24 @@
 """The rules of messages: what a submit writes, and what a conversation shows."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlmodel import col, select, update
+from sqlalchemy import insert
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
 
-from shared.db import db_now
 from shared.errors import NotFound
-from shared.models import Blob, Message, MessageKind, MessageRole, Session
+from shared.models import Blob, Job, Message, MessageKind, MessageRole, Session, table
 from shared.services import job as jobs
+from shared.services import session as sessions
+from shared.services.job_view import JobView
 from shared.services.page import PageRequest, decode_cursor, encode_cursor
 from shared.services.session import missing
+
+_BY_THE_DATABASE = {"created_at", "updated_at"}
+_ADD = insert(table(Message))
 
 
 class MessageView(NamedTuple):
@@ -34,46 +39,24 @@ async def submit(
     language_hint: str | None = None,
     reply_audio: bool,
     budget: jobs.Budget,
-) -> None:
+) -> JobView:
     """Add a user's message, by its text or by its blob, and the job `job_id` that answers it.
 
     Takes two numbers of the session, the message's and the reply's; raises NotFound for another's session.
     """
-    take = (
-        update(Session)
-        .where(col(Session.id) == session_id, col(Session.owner_id) == owner_id)
-        .values(next_seq=Session.next_seq + 2, last_activity_at=db_now())
-        .returning(col(Session.next_seq))
-    )
-    after = (await db.exec(take)).scalar_one_or_none()
-    if after is None:
-        raise missing()
-    seq = after - 2
+    seq = await sessions.take_numbers(db, owner_id=owner_id, session_id=session_id)
     kind = MessageKind.VOICE if blob_id else MessageKind.TEXT
-    await jobs.add(
-        db,
-        job_id=job_id,
-        owner_id=owner_id,
-        session_id=session_id,
-        seq=seq,
-        kind=kind,
-        reply_audio=reply_audio,
-        language_hint=language_hint,
-        budget=budget,
-    )
-    message = Message(
-        owner_id=owner_id,
-        session_id=session_id,
-        job_id=job_id,
-        seq=seq,
-        role=MessageRole.USER,
-        kind=kind,
-        text=text,
-        language=None,
-        blob_id=blob_id,
-    )
-    db.add(message)
-    await db.flush()
+    ours: dict[str, Any] = {"owner_id": owner_id, "session_id": session_id, "seq": seq, "kind": kind}
+    job = Job(**ours, id=job_id, reply_audio=reply_audio, language_hint=language_hint, attempts_left=budget.attempts)
+    ahead = await jobs.add(db, job, deadline_s=budget.deadline_s)
+    message = Message(**ours, job_id=job_id, role=MessageRole.USER, text=text, blob_id=blob_id)
+    await add(db, message)
+    return JobView(job, message, None, None, ahead)
+
+
+async def add(db: AsyncSession, message: Message) -> None:
+    """Add a message under a number that was taken for it."""
+    await db.exec(_ADD, params=message.model_dump(exclude=_BY_THE_DATABASE))
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, message_id: UUID) -> MessageView:

@@ -4,16 +4,27 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Uuid, bindparam
 from sqlmodel import col, select, update
 from sqlmodel import delete as sql_delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.db import JobChanged, after_commit, db_now
 from shared.errors import NotFound
-from shared.models import Agent, Blob, Job, Session, is_unfinished
+from shared.models import Agent, Blob, Job, Session, is_unfinished, table
 from shared.services import blob as blobs
 from shared.services.page import PageRequest, newest_first
+
+_session = table(Session)
+_THIS = _session.c.id == bindparam("session", type_=Uuid())
+_LOCK = update(_session).where(_THIS).values(last_activity_at=db_now())
+_TRY_LOCK = select(_session.c.id).where(_THIS).with_for_update(skip_locked=True)
+_TAKE_NUMBERS = (
+    update(_session)
+    .where(_THIS, _session.c.owner_id == bindparam("owner", type_=Uuid()))
+    .values(next_seq=_session.c.next_seq + 2, last_activity_at=db_now())
+    .returning(_session.c.next_seq - 2)
+)
 
 
 async def create(db: AsyncSession, *, session_id: UUID, owner_id: UUID, fields: dict[str, Any]) -> None:
@@ -65,16 +76,23 @@ async def lock(db: AsyncSession, session_id: UUID | None) -> bool:
     """
     if session_id is None:
         return True
-    statement = update(Session).where(col(Session.id) == session_id).values(last_activity_at=db_now())
-    return (await db.exec(statement)).rowcount == 1
+    return (await db.exec(_LOCK, params={"session": session_id})).rowcount == 1
 
 
 async def try_lock(db: AsyncSession, session_id: UUID | None) -> bool:
     """`lock`, for those who can come again: False at once when somebody has the row, and be it a frozen process."""
     if session_id is None:
         return True
-    statement = select(Session.id).where(Session.id == session_id).with_for_update(skip_locked=True)
-    return (await db.exec(statement)).first() is not None
+    return (await db.exec(_TRY_LOCK, params={"session": session_id})).first() is not None
+
+
+async def take_numbers(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> int:
+    """Lock the session and take two numbers, a message's and its reply's: the first. NotFound for another's session."""
+    taken = await db.exec(_TAKE_NUMBERS, params={"session": session_id, "owner": owner_id})
+    seq = taken.scalar_one_or_none()
+    if seq is None:
+        raise missing()
+    return int(seq)
 
 
 async def delete(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> None:
@@ -89,7 +107,7 @@ async def clear(db: AsyncSession, which: ColumnElement[bool]) -> None:
     await db.exec(update(Session).where(which).values(last_activity_at=db_now()))  # locked before their jobs
     unfinished = select(Job.id).where(col(Job.session_id).in_(ids), is_unfinished(col(Job.status)))
     for job_id in (await db.exec(unfinished)).all():
-        after_commit(db, JobChanged(job_id))
+        after_commit(db, JobChanged(job_id, ended=True))
     await blobs.bury(db, col(Blob.session_id).in_(ids))
     await db.exec(sql_delete(Session).where(which))
 

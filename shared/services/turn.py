@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import exists, func, or_
+from sqlalchemy import Integer, Uuid, bindparam, exists, func, insert, or_
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import db_now
+from shared.db import db_now, seconds
 from shared.models import (
     Agent,
     Blob,
@@ -21,18 +22,54 @@ from shared.models import (
     Step,
     StepStatus,
     Usage,
+    table,
 )
 from shared.services import blob as blobs
 from shared.services import job as jobs
+from shared.services import message as messages
 from shared.services.job import Claim, LeaseLostError
 
 SPEAK = "speak/"  # before the number of a sentence, the name of its step
+
+_message, _step = table(Message), table(Step)
+_job_id, _session_id = bindparam("job", type_=Uuid()), bindparam("session", type_=Uuid())
+_TURN = (
+    select(Job, Session, Agent, Message)
+    .join(Session, col(Session.id) == col(Job.session_id))
+    .join(Agent, col(Agent.id) == col(Session.agent_id))
+    .join(Message, (col(Message.job_id) == col(Job.id)) & (col(Message.role) == MessageRole.USER))
+    .where(col(Job.id) == _job_id)
+)
+_EARLIER = (
+    select(_message.c.role, _message.c.text)
+    .where(_message.c.session_id == _session_id, _message.c.seq < bindparam("before", type_=Integer()))
+    .where(_message.c.text != "")
+    .order_by(_message.c.seq.desc())
+    .limit(bindparam("most", type_=Integer()))
+)
+_REPLY = select(Message).where(col(Message.job_id) == _job_id, col(Message.role) == MessageRole.ASSISTANT)
+_FINISHED = (
+    select(Step, Blob.key)
+    .join(Blob, col(Blob.id) == col(Step.blob_id), isouter=True)
+    .where(col(Step.job_id) == _job_id, col(Step.status) == StepStatus.SUCCEEDED)
+)
+_HEARD = update(_message).where(_message.c.id == bindparam("message", type_=Uuid()))
+_ADD_STEP = insert(_step).values(started_at=db_now(seconds("ago_s")))
+_ADD_USAGE = insert(table(Usage))
+
+
+class Said(NamedTuple):
+    """An earlier message of the conversation."""
+
+    role: MessageRole
+    text: str
 
 
 @dataclass
 class Turn:
     """A claimed turn: the user's message and what is known of its answer. Steps keep it up to date.
 
+    `history` is what was said before, oldest first; while the turn runs nothing is said in its session.
     `steps` are the finished ones by name, `sentence_keys` the blob keys of those that were spoken.
     """
 
@@ -41,6 +78,7 @@ class Turn:
     agent: Agent
     session: Session
     message: Message
+    history: Sequence[Said]
     voice_note: Blob | None
     reply: Message | None
     steps: dict[str, Step]
@@ -74,54 +112,32 @@ class StepDone:
     used: Used | None = None
 
 
-async def load(db: AsyncSession, claim: Claim) -> Turn:
-    """Read a claimed turn; raises LeaseLostError when it was deleted meanwhile."""
-    statement = (
-        select(Job, Session, Agent, Message)
-        .join(Session, col(Session.id) == col(Job.session_id))
-        .join(Agent, col(Agent.id) == col(Session.agent_id))
-        .join(Message, (col(Message.job_id) == col(Job.id)) & (col(Message.role) == MessageRole.USER))
-        .where(Job.id == claim.job_id)
-    )
-    row = (await db.exec(statement)).first()
+async def load(db: AsyncSession, claim: Claim, *, history: int) -> Turn:
+    """Read a claimed turn with at most `history` messages before it; LeaseLostError when it was deleted meanwhile."""
+    row = (await db.exec(_TURN, params={"job": claim.job_id})).first()
     if row is None:
         raise LeaseLostError
     job, session, agent, message = row
-    reply = select(Message).where(Message.job_id == job.id, Message.role == MessageRole.ASSISTANT)
-    finished = (
-        select(Step, Blob.key)
-        .join(Blob, col(Blob.id) == col(Step.blob_id), isouter=True)
-        .where(Step.job_id == job.id, Step.status == StepStatus.SUCCEEDED)
-    )
-    steps = (await db.exec(finished)).all()
-    return Turn(
+    before = {"session": session.id, "before": message.seq, "most": history}
+    said = (await db.exec(_EARLIER, params=before)).all()
+    turn = Turn(
         claim=claim,
         job=job,
         agent=agent,
         session=session,
         message=message,
+        history=[Said(*one) for one in reversed(said)],
         voice_note=await db.get(Blob, message.blob_id) if message.blob_id else None,
-        reply=(await db.exec(reply)).first(),
-        steps={step.name: step for step, _ in steps},
-        sentence_keys={step.name: key for step, key in steps if key},
+        reply=None,
+        steps={},
+        sentence_keys={},
     )
-
-
-async def history(db: AsyncSession, turn: Turn, *, limit: int) -> Sequence[Message]:
-    """The last `limit` messages up to the user's own, oldest first, without those that say nothing.
-
-    Raises LeaseLostError when even its own is not there: it was deleted meanwhile, and no model is asked.
-    """
-    statement = (
-        select(Message)
-        .where(Message.session_id == turn.session.id, Message.seq <= turn.message.seq, col(Message.text) != "")
-        .order_by(col(Message.seq).desc())
-        .limit(limit)
-    )
-    messages = (await db.exec(statement)).all()
-    if not messages:
-        raise LeaseLostError
-    return messages[::-1]
+    if claim.attempt > 1:
+        turn.reply = (await db.exec(_REPLY, params={"job": job.id})).first()
+        steps = (await db.exec(_FINISHED, params={"job": job.id})).all()
+        turn.steps = {step.name: step for step, _ in steps}
+        turn.sentence_keys = {step.name: key for step, key in steps if key}
+    return turn
 
 
 async def save_transcript(db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone) -> None:
@@ -139,7 +155,10 @@ async def save_reply(
 
     `spoken` is what its sentences are made from, by step: what an earlier attempt spoke of other words is dropped.
     """
-    await jobs.fence(db, turn.claim, stage="speak")
+    if turn.job.reply_audio:
+        await jobs.fence(db, turn.claim, stage="speak")
+    else:
+        await jobs.succeed(db, turn.claim)
     if turn.claim.attempt > 1:
         await _drop_other_words(db, turn, spoken)
     if turn.message.kind == MessageKind.TEXT:
@@ -154,10 +173,8 @@ async def save_reply(
         text=text,
         language=language,
     )
-    db.add(turn.reply)
+    await messages.add(db, turn.reply)
     await _save_step(db, turn, done)
-    if not turn.job.reply_audio:
-        await jobs.succeed(db, turn.claim)
 
 
 async def announce_sound(db: AsyncSession, turn: Turn, *, purpose: BlobPurpose) -> Blob:
@@ -176,12 +193,11 @@ async def save_sentence(db: AsyncSession, turn: Turn, *, blob: Blob, content: bl
 
 async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blob, content: blobs.Content) -> None:
     """Give the reply its whole sound and end the job; its sentences' own bytes are not needed any more."""
-    await jobs.fence(db, turn.claim)
+    await jobs.succeed(db, turn.claim)
     await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
     await db.exec(update(Message).where(col(Message.id) == reply.id).values(blob_id=blob.id))
     spoken = select(Step.blob_id).where(Step.job_id == turn.job.id, col(Step.blob_id).is_not(None))
     await blobs.bury(db, col(Blob.id).in_(spoken))
-    await jobs.succeed(db, turn.claim)
 
 
 async def spoken(db: AsyncSession, *, job_id: UUID) -> dict[str, tuple[UUID, str]]:
@@ -210,20 +226,7 @@ async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, co
     )
     if (await db.exec(select(made))).one():
         return
-    await _replace_step(
-        db,
-        Step(
-            job_id=claim.job_id,
-            name=done.name,
-            status=StepStatus.FAILED,
-            attempt=claim.attempt,
-            started_at=db_now(-done.duration_ms / 1_000),  # type: ignore[arg-type]  # computed by the database
-            duration_ms=done.duration_ms,
-            provider=done.provider,
-            model=done.model,
-            error_code=code,
-        ),
-    )
+    await _write_step(db, claim, Step(status=StepStatus.FAILED, error_code=code, **_told(claim, done)))
 
 
 async def _drop_other_words(db: AsyncSession, turn: Turn, spoken: Mapping[str, str]) -> None:
@@ -239,35 +242,33 @@ async def _drop_other_words(db: AsyncSession, turn: Turn, spoken: Mapping[str, s
 
 
 async def _save_heard(db: AsyncSession, turn: Turn, *, text: str, language: str) -> None:
-    heard = update(Message).where(col(Message.id) == turn.message.id).values(text=text, language=language)
-    await db.exec(heard)
-    answered_since = exists().where(
-        col(Message.session_id) == turn.session.id,
-        col(Message.role) == MessageRole.ASSISTANT,
-        col(Message.seq) > turn.message.seq + 1,
-    )
-    newest = update(Session).where(col(Session.id) == turn.session.id, ~answered_since).values(language=language)
-    await db.exec(newest)
+    heard = {"message": turn.message.id, "language": language}
+    if text != turn.message.text:
+        heard["text"] = text
+    await db.exec(_HEARD, params=heard)
+    if language != turn.session.language:
+        answered_since = exists().where(
+            col(Message.session_id) == turn.session.id,
+            col(Message.role) == MessageRole.ASSISTANT,
+            col(Message.seq) > turn.message.seq + 1,
+        )
+        newest = update(Session).where(col(Session.id) == turn.session.id, ~answered_since).values(language=language)
+        await db.exec(newest)
     turn.message.text, turn.message.language, turn.session.language = text, language, language
 
 
 async def _save_step(db: AsyncSession, turn: Turn, done: StepDone, *, blob_id: UUID | None = None) -> None:
-    step = Step(
-        job_id=turn.job.id,
-        name=done.name,
-        status=StepStatus.SUCCEEDED,
-        attempt=turn.claim.attempt,
-        started_at=db_now(-done.duration_ms / 1_000),  # type: ignore[arg-type]  # computed by the database
-        duration_ms=done.duration_ms,
-        provider=done.provider,
-        model=done.model,
-        input_hash=done.input_hash,
-        blob_id=blob_id,
-    )
-    await _replace_step(db, step)
+    told = _told(turn.claim, done)
+    step = Step(status=StepStatus.SUCCEEDED, input_hash=done.input_hash, blob_id=blob_id, **told)
+    await _write_step(db, turn.claim, step)
     turn.steps[done.name] = step
     if done.used and done.provider and done.model:
         await _save_usage(db, turn, done, done.used)
+
+
+def _told(claim: Claim, done: StepDone) -> dict[str, Any]:
+    told = {"duration_ms": done.duration_ms, "provider": done.provider, "model": done.model}
+    return {"job_id": claim.job_id, "name": done.name, "attempt": claim.attempt, **told}
 
 
 async def _is_saved(db: AsyncSession, turn: Turn, done: StepDone) -> bool:
@@ -287,32 +288,35 @@ async def _is_saved(db: AsyncSession, turn: Turn, done: StepDone) -> bool:
 
 async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone, used: Used) -> None:
     """Add what a step used to what it used before: it runs again when its input has changed, and is billed again."""
-    more = {
-        name: func.coalesce(getattr(Usage, name), 0) + amount
-        for name, amount in vars(used).items()
-        if amount is not None
-    }
-    spent = (col(Usage.job_id) == turn.job.id, col(Usage.step) == done.name)
-    again = update(Usage).where(*spent).values(provider=done.provider, model=done.model, **more)
-    if not (await db.exec(again)).rowcount:
-        db.add(
-            Usage(
-                owner_id=turn.job.owner_id,
-                agent_id=turn.agent.id,
-                session_id=turn.session.id,
-                job_id=turn.job.id,
-                step=done.name,
-                provider=done.provider or "",
-                model=done.model or "",
-                **vars(used),
-            )
-        )
-        await db.flush()
+    if turn.claim.attempt > 1:
+        more = {
+            name: func.coalesce(getattr(Usage, name), 0) + amount
+            for name, amount in vars(used).items()
+            if amount is not None
+        }
+        spent = (col(Usage.job_id) == turn.job.id, col(Usage.step) == done.name)
+        again = update(Usage).where(*spent).values(provider=done.provider, model=done.model, **more)
+        if (await db.exec(again)).rowcount:
+            return
+    usage = Usage(
+        owner_id=turn.job.owner_id,
+        agent_id=turn.agent.id,
+        session_id=turn.session.id,
+        job_id=turn.job.id,
+        step=done.name,
+        provider=done.provider or "",
+        model=done.model or "",
+        **vars(used),
+    )
+    await db.exec(_ADD_USAGE, params=usage.model_dump(exclude={"created_at", "updated_at"}))
 
 
-async def _replace_step(db: AsyncSession, step: Step) -> None:
-    before = (col(Step.job_id) == step.job_id, col(Step.name) == step.name)
-    await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*before, col(Step.blob_id).is_not(None))))
-    await db.exec(delete(Step).where(*before))
-    db.add(step)
-    await db.flush()
+async def _write_step(db: AsyncSession, claim: Claim, step: Step) -> None:
+    """Write a step in the place of what an earlier attempt wrote."""
+    if claim.attempt > 1:
+        before = (col(Step.job_id) == step.job_id, col(Step.name) == step.name)
+        await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*before, col(Step.blob_id).is_not(None))))
+        await db.exec(delete(Step).where(*before))
+    by_the_database = {"created_at", "updated_at", "started_at", "finished_at"}
+    row = step.model_dump(exclude=by_the_database)
+    await db.exec(_ADD_STEP, params={**row, "ago_s": -step.duration_ms / 1_000})

@@ -47,11 +47,12 @@ async def test_workers_are_woken_and_waiters_told(queue: Queue) -> None:
     async with queue.redis.pubsub() as heard:
         await heard.subscribe(WAKE_CHANNEL, JOB_CHANNEL)
         await queue.after_commit([Dispatch(job_id, 1), JobChanged(job_id), JobChanged(job_id)])
+        await queue.after_commit([JobChanged(job_id, ended=True)])
         messages = []
         while (message := await heard.get_message(timeout=0.5)) is not None:
             if message["type"] == "message":
                 messages.append((message["channel"].decode(), message["data"].decode()))
-    assert messages == [(WAKE_CHANNEL, ""), (JOB_CHANNEL, str(job_id))]
+    assert messages == [(WAKE_CHANNEL, ""), (JOB_CHANNEL, str(job_id)), (JOB_CHANNEL, f"{job_id}!")]
 
 
 async def test_redis_away_is_no_error() -> None:

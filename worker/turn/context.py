@@ -1,8 +1,6 @@
 """What a model reads before it replies: who it is, where the conversation stands, and the last messages."""
 
-from collections.abc import Sequence
-
-from shared.models import Message, MessageRole
+from shared.models import MessageRole
 from shared.services.turn import Turn
 from worker.providers.base import ChatMessage
 
@@ -16,7 +14,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def build(turn: Turn, history: Sequence[Message], *, language: str) -> list[ChatMessage]:
+def build(turn: Turn, *, language: str) -> list[ChatMessage]:
     """The context of a reply; the last message is the user's own text, unchanged.
 
     Older messages are left out first when all of it would not fit the window.
@@ -24,13 +22,11 @@ def build(turn: Turn, history: Sequence[Message], *, language: str) -> list[Chat
     system = ChatMessage("system", _instructions(turn, language))
     left = WINDOW_TOKENS - _tokens(system.content)
     kept: list[ChatMessage] = []
-    for message in reversed(history):
-        text = message.text or ""
+    for role, text in [(MessageRole.USER, turn.message.text or ""), *reversed(turn.history)]:
         left -= _tokens(text)
         if left < 0 and kept:
             break
-        role = MessageRole(message.role).value
-        kept.append(ChatMessage("user" if role == "user" else "assistant", text))
+        kept.append(ChatMessage("user" if role == MessageRole.USER else "assistant", text))
     return [system, *reversed(kept)]
 
 

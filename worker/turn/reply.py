@@ -1,7 +1,6 @@
 """The second step of a turn: the reply."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from shared.events import Telling
@@ -11,7 +10,6 @@ from shared.services import turn as turns
 from shared.services.turn import StepDone, Turn, Used
 from worker.providers.base import ChatUsage
 from worker.providers.offline import OfflineProvider
-from worker.providers.registry import Model
 from worker.state import Worker
 from worker.turn.context import build
 from worker.turn.save import save
@@ -53,7 +51,8 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
         else:
             timer.model = model = worker.models.resolve("chat", turn.agent.ai_chat)
             usage = ChatUsage()
-            async with aclosing(await _ask(worker, turn, model, language, usage)) as pieces:
+            asked = build(turn, language=language)
+            async with aclosing(model.provider.stream_chat(asked, model=model.model, usage=usage)) as pieces:
                 async for piece in pieces:
                     say(words.add(piece))
             say(words.finish())
@@ -85,10 +84,3 @@ def _without_speech(turn: Turn, language: str) -> str:
     asked = turn.steps.get("transcribe")
     texts = NOT_UNDERSTOOD if asked and asked.provider == OfflineProvider.name else NO_SPEECH
     return texts.get(language, texts["en"])
-
-
-async def _ask(worker: Worker, turn: Turn, model: Model, language: str, usage: ChatUsage) -> AsyncGenerator[str]:
-    async with worker.database.read() as db:
-        history = await turns.history(db, turn, limit=worker.settings.max_chat_history_context)
-    messages = build(turn, history, language=language)
-    return model.provider.stream_chat(messages, model=model.model, usage=usage)

@@ -2,24 +2,21 @@
 
 from shared.events import Telling
 from shared.models import MessageKind
-from shared.services import turn as turns
-from shared.services.job import Claim
+from shared.services.turn import Turn
 from worker.state import Worker
 from worker.turn.reply import language_of, reply
 from worker.turn.speak import Speech
 from worker.turn.transcribe import transcribe
 
 
-async def run_turn(worker: Worker, claim: Claim) -> None:
+async def run_turn(worker: Worker, turn: Turn) -> None:
     """Run the steps whose output does not exist yet; the last of them ends the job.
 
     A spoken reply is spoken while it is being written, sentence by sentence.
     """
-    async with worker.database.read() as db:
-        turn = await turns.load(db, claim)
     if turn.message.kind == MessageKind.VOICE and turn.message.text is None:
         await transcribe(worker, turn)
-    async with Telling(worker.queue.redis, claim.job_id, claim.attempt) as told:
+    async with Telling(worker.queue.redis, turn.job.id, turn.claim.attempt) as told:
         language = await language_of(turn)
         if not turn.job.reply_audio:
             await reply(worker, turn, language, told)

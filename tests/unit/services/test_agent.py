@@ -46,7 +46,7 @@ async def test_deleting_an_agent_waits_for_who_writes_to_its_session(database: D
             await agents.delete(db, owner_id=LOCAL_USER_ID, agent_id=session.agent_id)
 
     async with database.write() as db:
-        turn = await turns.load(db, claim)
+        turn = await turns.load(db, claim, history=20)
         await jobs.fence(db, claim)
         deleting = asyncio.create_task(delete())
         await until(sql.waiting, "the deletion waits for the session")

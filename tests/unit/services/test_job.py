@@ -27,6 +27,7 @@ from shared.models import (
 )
 from shared.services import blob as blobs
 from shared.services import job as jobs
+from shared.services import overdue
 from shared.services import session as sessions
 from shared.services.job import Budget, CancelRequestedError, Claim, LeaseLostError
 from tests.factories import make_job, make_session
@@ -130,14 +131,14 @@ async def test_a_lost_lease_is_taken_back_and_poison_is_ended(book: Book) -> Non
     job, claim = await claimed(book)
     for lost in (1, 2):
         await book.set(job, lease_expires_at=db_now(-1))
-        assert await book.write(jobs.reclaim_lost) == 1
+        assert await book.write(overdue.reclaim_lost) == 1
         stored = await book.job(job)
         assert (stored.status, stored.lost_leases, stored.attempts_left) == (JobStatus.QUEUED, lost, 4 - lost)
         with pytest.raises(LeaseLostError):
             await book.write(lambda db: jobs.fence(db, claim))
         assert await book.claim(job)
     await book.set(job, lease_expires_at=db_now(-1))
-    await book.write(jobs.reclaim_lost)
+    await book.write(overdue.reclaim_lost)
     stored = await book.job(job)
     assert stored.status == JobStatus.FAILED
     assert stored.error
@@ -148,7 +149,7 @@ async def test_a_lost_lease_is_taken_back_and_poison_is_ended(book: Book) -> Non
 async def test_a_renewed_lease_is_not_taken_back(book: Book) -> None:
     _, claim = await claimed(book)
     await book.write(lambda db: jobs.renew(db, claim, lease_s=LEASE_S))
-    assert await book.write(jobs.reclaim_lost) == 0
+    assert await book.write(overdue.reclaim_lost) == 0
 
 
 async def test_a_transient_error_gives_the_job_back_when_it_is_due(book: Book) -> None:
@@ -156,9 +157,9 @@ async def test_a_transient_error_gives_the_job_back_when_it_is_due(book: Book) -
     await book.write(lambda db: jobs.give_back(db, claim, delay_s=100))
     assert (await book.job(job)).attempts_left == 3
     assert await book.claim(job) is None
-    assert await book.write(jobs.dispatch_due) == 0
+    assert await book.write(overdue.dispatch_due) == 0
     await book.set(job, run_at=db_now(-1))
-    assert await book.write(jobs.dispatch_due) == 1
+    assert await book.write(overdue.dispatch_due) == 1
     assert book.dispatched == [job.id, job.id]
     assert await book.claim(job)
 
@@ -173,12 +174,12 @@ async def test_a_shutdown_uses_no_attempt(book: Book) -> None:
 
 async def test_what_was_never_dispatched_is_sent_again(book: Book) -> None:
     job = await book.write(make_job)
-    assert await book.write(jobs.dispatch_due) == 0
+    assert await book.write(overdue.dispatch_due) == 0
     await book.set(job, dispatched_at=None)
-    assert await book.write(jobs.dispatch_due) == 1
-    await book.set(job, dispatched_at=db_now(-jobs.RESEND_S - 1))
-    assert await book.write(jobs.dispatch_due) == 1
-    assert (await book.job(job)).dispatch_no == 2  # the same number: the queue ignores what it still has
+    assert await book.write(overdue.dispatch_due) == 1
+    await book.set(job, dispatched_at=db_now(-overdue.RESEND_S - 1))
+    assert await book.write(overdue.dispatch_due) == 1
+    assert (await book.job(job)).dispatch_no == 1  # the same number: the queue ignores what it still has
 
 
 async def test_a_job_that_did_not_start_in_time_expires_and_frees_its_session(book: Book) -> None:
@@ -186,7 +187,7 @@ async def test_a_job_that_did_not_start_in_time_expires_and_frees_its_session(bo
     late = await book.write(lambda db: make_job(db, session, budget=Budget(4, -1)))
     behind = await book.write(lambda db: make_job(db, session))
     assert await book.claim(late) is None
-    assert await book.write(jobs.expire_overdue) == 1
+    assert await book.write(overdue.expire_overdue) == 1
     stored = await book.job(late)
     assert stored.status == JobStatus.EXPIRED
     assert stored.error
@@ -198,7 +199,7 @@ async def test_a_started_job_does_not_expire(book: Book) -> None:
     job, claim = await claimed(book)
     await book.write(lambda db: jobs.hand_back(db, claim))
     await book.set(job, deadline_at=db_now(-1))
-    assert await book.write(jobs.expire_overdue) == 0
+    assert await book.write(overdue.expire_overdue) == 0
     assert await book.claim(job)
 
 
@@ -217,7 +218,7 @@ async def test_a_cancelled_job_whose_lease_ran_out_ends_cancelled(book: Book) ->
     job, _ = await claimed(book)
     await book.write(lambda db: jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=job.id))
     await book.set(job, lease_expires_at=db_now(-1))
-    await book.write(jobs.reclaim_lost)
+    await book.write(overdue.reclaim_lost)
     assert (await book.job(job)).status == JobStatus.CANCELLED
 
 
@@ -339,7 +340,7 @@ async def test_those_beside_a_poison_job_survive_it(book: Book) -> None:
         for job in (poison, *good):
             await book.claim(job)
         await book.write(lambda db: db.exec(update(Job).values(lease_expires_at=db_now(-1))))
-        await book.write(jobs.reclaim_lost)
+        await book.write(overdue.reclaim_lost)
     assert (await book.job(poison)).status == JobStatus.FAILED
     assert {(await book.job(job)).status for job in good} == {JobStatus.QUEUED}
 
@@ -361,11 +362,11 @@ async def test_a_retry_that_is_due_waits_behind_no_backlog(book: Book) -> None:
     due = await book.write(make_job)
     async with book.database.write() as db:
         like = {"owner_id": LOCAL_USER_ID, "kind": "text", "attempts_left": 4, "deadline_at": due.deadline_at}
-        db.add_all(Job(**like) for _ in range(jobs.SWEEP_LIMIT))
+        db.add_all(Job(**like) for _ in range(overdue.SWEEP_LIMIT))
     await book.write(lambda db: db.exec(update(Job).values(dispatched_at=db_now(-60))))
     await book.set(due, dispatched_at=None, run_at=db_now(-30), attempt=1)
     book.dispatched.clear()
-    assert await book.write(jobs.dispatch_due) == jobs.SWEEP_LIMIT
+    assert await book.write(overdue.dispatch_due) == overdue.SWEEP_LIMIT
     assert due.id in book.dispatched
 
 
@@ -375,10 +376,10 @@ async def test_a_cancel_while_the_lease_is_judged_is_not_lost(postgres_url: str)
     await book.set(job, lease_expires_at=db_now(-1))
     async with book.database.write() as db:
         await jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=job.id)
-        judging = asyncio.create_task(book.write(jobs.reclaim_lost))
+        judging = asyncio.create_task(book.write(overdue.reclaim_lost))
         await asyncio.sleep(0.3)  # it has read the job, and waits for its session
     await judging
-    await book.write(jobs.reclaim_lost)
+    await book.write(overdue.reclaim_lost)
     assert (await book.job(job)).status == JobStatus.CANCELLED
     await book.database.close()
 
@@ -386,7 +387,7 @@ async def test_a_cancel_while_the_lease_is_judged_is_not_lost(postgres_url: str)
 async def test_an_attempt_that_was_the_last_is_not_called_poison(book: Book) -> None:
     job, _ = await claimed(book)
     await book.set(job, attempts_left=1, lease_expires_at=db_now(-1))
-    await book.write(jobs.reclaim_lost)
+    await book.write(overdue.reclaim_lost)
     stored = await book.job(job)
     assert stored.status == JobStatus.FAILED
     assert stored.error
@@ -400,8 +401,8 @@ async def test_a_session_that_somebody_holds_keeps_no_other_from_being_taken_bac
     await book.write(lambda db: db.exec(update(Job).values(lease_expires_at=db_now(-1))))
     async with book.database.write() as db:
         await sessions.lock(db, held.session_id)
-        await book.write(jobs.reclaim_lost)
+        await book.write(overdue.reclaim_lost)
         assert [(await book.job(job)).status for job in (held, free)] == [JobStatus.RUNNING, JobStatus.QUEUED]
-    await book.write(jobs.reclaim_lost)
+    await book.write(overdue.reclaim_lost)
     assert (await book.job(held)).status == JobStatus.QUEUED
     await book.database.close()

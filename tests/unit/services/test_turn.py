@@ -13,23 +13,24 @@ from shared.services import blob as blobs
 from shared.services import job as jobs
 from shared.services import session as sessions
 from shared.services import turn as turns
-from shared.services.job import LeaseLostError
+from shared.services.job import Claim, LeaseLostError
 from shared.services.turn import StepDone, Used
 from tests.factories import make_job, make_session
 
 
-async def test_a_turn_that_is_deleted_before_its_model_is_asked_has_lost_its_lease(database_url: str) -> None:
+async def test_a_turn_knows_what_was_said_before_it(database_url: str) -> None:
     database = Database(database_url)
     async with database.write() as db:
         session = await make_session(db)
-        job = await make_job(db, session)
-        claim = await jobs.claim(db, job_id=job.id, worker_id=uuid4(), lease_s=30)
-        assert claim
-        turn = await turns.load(db, claim)
-        assert [message.text for message in await turns.history(db, turn, limit=20)] == ["Hello"]
+        for _ in range(3):
+            job = await make_job(db, session)
+        claim = Claim(job.id, session.id, uuid4(), attempt=1, attempts_left=4)
+        turn = await turns.load(db, claim, history=20)
+        assert [(said.role, said.text) for said in turn.history] == [("user", "Hello")] * 2
+        assert len((await turns.load(db, claim, history=1)).history) == 1
         await sessions.delete(db, owner_id=LOCAL_USER_ID, session_id=session.id)
         with pytest.raises(LeaseLostError):
-            await turns.history(db, turn, limit=20)
+            await turns.load(db, claim, history=20)
     await database.close()
 
 
@@ -45,7 +46,7 @@ class Running:
             job = await make_job(db, reply_audio=True)
             claim = await jobs.claim(db, job_id=job.id, worker_id=uuid4(), lease_s=30)
             assert claim
-            self.turn = await turns.load(db, claim)
+            self.turn = await turns.load(db, claim, history=20)
         return self
 
     async def announce(self) -> Blob:
@@ -61,6 +62,11 @@ class Running:
     async def fail(self) -> None:
         async with self.database.write() as db:
             await turns.save_failed_step(db, self.turn.claim, done=StepDone("speak/1", 1), code="unavailable")
+
+    def again(self) -> None:
+        """The next attempt: what the one before has written may be in its way."""
+        claim = self.turn.claim
+        self.turn.claim = claim._replace(attempt=claim.attempt + 1)
 
     async def found(self, column: Any) -> list[Any]:
         async with self.database.read() as db:
@@ -97,6 +103,7 @@ async def test_a_step_that_succeeded_is_not_lost_to_a_later_failure(running: Run
 async def test_a_failure_is_noted_and_replaced_by_a_success(running: Running) -> None:
     await running.fail()
     assert await running.found(Step.error_code) == ["unavailable"]
+    running.again()
     await running.speak(await running.announce())
     assert await running.found(Step.status) == ["succeeded"]
 
@@ -104,6 +111,7 @@ async def test_a_failure_is_noted_and_replaced_by_a_success(running: Running) ->
 async def test_sound_of_other_words_is_buried(running: Running) -> None:
     first, second = await running.announce(), await running.announce()
     await running.speak(first, "one")
+    running.again()
     await running.speak(second, "another")
     async with running.database.read() as db:
         ready = (await db.exec(select(Blob.id).where(Blob.status == BlobStatus.READY))).all()
