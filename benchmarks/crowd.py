@@ -36,12 +36,12 @@ async def measure(quick: bool) -> list[Row]:  # noqa: FBT001 - as every question
                 "benchmarks.watched_worker", WORKER_CONCURRENCY=str(turns), LAG_FILE=str(lag_file)
             )
             await _submit(whole, 1)
-            await _done(whole, worker)
+            await done(whole, worker)
             await _freeze(whole, worker)
             await _submit(whole, turns)
             worker.send(signal.SIGCONT)
             began = time.monotonic()
-            rss, pss = await _done(whole, worker)
+            rss, pss = await done(whole, worker)
             took_s = time.monotonic() - began
             spans = [(row[0], row[1]) for row in await on_postgres(whole.database_url, SPANS)]
             assert len(spans) == turns + 1, f"{len(spans)} of {turns} turns succeeded: {worker.log.read_text()}"
@@ -75,11 +75,12 @@ async def _freeze(whole: Parley, worker: Process) -> None:
         worker.send(signal.SIGCONT)
 
 
-async def _done(whole: Parley, worker: Process) -> tuple[float, float]:
-    """Wait until nothing is left; the most memory that the worker was seen to hold."""
+async def done(whole: Parley, worker: Process | None = None) -> tuple[float, float]:
+    """Wait until nothing is left to do; the most memory that the worker was seen to hold, in MB."""
     most = (0.0, 0.0)
     while (await on_postgres(whole.database_url, LEFT))[0][0]:
-        most = max(most, await asyncio.to_thread(memory_mb, worker.pid))
+        if worker:
+            most = max(most, await asyncio.to_thread(memory_mb, worker.pid))
         await asyncio.sleep(LOOK_S)
     return most
 
