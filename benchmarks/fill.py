@@ -28,19 +28,24 @@ class Fill:
             return f"('01900000000070008{NUMBERS[table]:03}' || printf('%012x', {number}))"
         return f"('01900000-0000-7000-8{NUMBERS[table]:03}-' || lpad(to_hex(({number})::bigint), 12, '0'))::uuid"
 
-    async def copy(self, table: type[SQLModel], like: str, number: int, begin: int = 0, **columns: str) -> None:
-        """Insert copies `begin` to `begin + number` of the rows `like` (SQL); `columns` are SQL in which `n` counts."""
+    async def copy(self, table: type[SQLModel], like: str, numbers: range, /, **columns: str) -> None:
+        """Insert a copy for each of `numbers` of the row `like` (SQL); `columns`, if it has them, are SQL of `n`."""
         name = str(table.__tablename__)
         changed = {"id": self.id_of(table, "n"), **columns}
         columns_ = [column.name for column in table.metadata.tables[name].columns]
         quoted = ", ".join(f'"{column}"' for column in columns_)
         values = ", ".join(changed.get(column, f'old."{column}"') for column in columns_)
-        count = f"WITH count AS (SELECT generate_series({begin}, {begin + number - 1}) AS n)"
+        count = f"WITH count AS (SELECT generate_series({numbers[0]}, {numbers[-1]}) AS n)"
         if self.is_sqlite:
-            more = f"SELECT n + 1 FROM count WHERE n < {begin + number - 1}"
-            count = f"WITH RECURSIVE count(n) AS (SELECT {begin} UNION ALL {more})"
+            more = f"SELECT n + 1 FROM count WHERE n < {numbers[-1]}"
+            count = f"WITH RECURSIVE count(n) AS (SELECT {numbers[0]} UNION ALL {more})"
         old = f'(SELECT * FROM "{name}" WHERE {like}) AS old'
         await self.run(f'INSERT INTO "{name}" ({quoted}) {count} SELECT {values} FROM count, {old}')
+
+    async def count(self, table: type[SQLModel]) -> int:
+        """How many rows it has."""
+        async with self.engine.connect() as connection:
+            return int(await connection.scalar(text(f'SELECT count(*) FROM "{table.__tablename__}"')))
 
     async def run(self, *statements: str) -> None:
         """Each in a transaction of its own."""
@@ -61,6 +66,6 @@ def copied_id(table: type[SQLModel], number: int) -> str:
 async def more_sessions(database_url: str, session_id: str, number: int) -> list[str]:
     """Ids of so many copies of a new session."""
     fill = Fill(create_async_engine(database_url))
-    await fill.copy(Session, f"id = {fill.literal(session_id)}", number)
+    await fill.copy(Session, f"id = {fill.literal(session_id)}", range(number))
     await fill.engine.dispose()
     return [copied_id(Session, one) for one in range(number)]

@@ -93,9 +93,9 @@ async def _more_jobs(url: str, job_id: str, number: int) -> list[str]:
     session, job = fill.id_of(Session, "n"), fill.id_of(Job, "n")
     of_job = f"job_id = {fill.literal(job_id)}"
     its_session = f"id = (SELECT session_id FROM job WHERE id = {fill.literal(job_id)})"
-    await fill.copy(Session, its_session, number)
-    await fill.copy(Job, f"id = {fill.literal(job_id)}", number, session_id=session)
-    await fill.copy(Message, of_job, number, session_id=session, job_id=job)
+    await fill.copy(Session, its_session, range(number))
+    await fill.copy(Job, f"id = {fill.literal(job_id)}", range(number), session_id=session)
+    await fill.copy(Message, of_job, range(number), session_id=session, job_id=job)
     await fill.run("ANALYZE")
     await fill.engine.dispose()
     return [copied_id(Job, one) for one in range(number)]
@@ -122,8 +122,9 @@ async def _wait(parley: Parley, jobs: list[str]) -> tuple[list[Connection], list
 
 async def _woken(clients: list[Connection], answers: list[asyncio.Task[Answer]], began: float) -> Woken:
     """Wait until all have an answer; without limit when some were told something else than that the job has ended."""
-    told = Counter(str(answer.json["status"]) for answer in await asyncio.gather(*answers))
+    came = await asyncio.gather(*answers)
     took_s = time.perf_counter() - began
+    told = Counter(str(answer.json["status"]) for answer in came)
     for client in clients:
         await client.__aexit__()
     others = {what: number for what, number in told.items() if what != "cancelled"}
