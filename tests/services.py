@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -141,12 +141,14 @@ class PostgresServer(Server):
         """Freeze all of its processes; the first one first, so that no more are born."""
         super().stall()
         for process in self._children():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def resume(self) -> None:
         """Let all of them go on."""
         for process in self._children():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):  # some come and go by themselves
+                process.resume()
         super().resume()
 
     def _children(self) -> list[psutil.Process]:
