@@ -14,12 +14,12 @@ from shared.services.page import PageRequest
 bearer = HTTPBearer(auto_error=False, description="An access token; not needed while `AUTH=off`.")
 
 
-def get_stores(request: Request) -> Stores:
+async def get_stores(request: Request) -> Stores:
     """The process's stores."""
     return cast("Stores", request.app.state.stores)
 
 
-def get_user_id(request: Request, _shown_in_docs: Annotated[object, Security(bearer)]) -> UUID:
+async def get_user_id(request: Request, _shown_in_docs: Annotated[object, Security(bearer)]) -> UUID:
     """Who asks, as the middleware found."""
     return cast("UUID", request.state.user_id)
 
@@ -36,7 +36,7 @@ async def get_db_read(stores: Annotated[Stores, Depends(get_stores)]) -> AsyncIt
         yield db
 
 
-def get_page(
+async def get_page(
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next_cursor` of the page before.", examples=[None])
     ] = None,

@@ -14,7 +14,7 @@ from shared.services.idempotency import ReplayError
 Key = Annotated[str, StringConstraints(min_length=1, max_length=KEY_LENGTH, pattern=r"^[\x21-\x7e]+$")]
 
 
-def get_key(
+async def get_key(
     idempotency_key: Annotated[
         Key | None,
         Header(

@@ -20,7 +20,7 @@ AWAY_S = 2.0  # how often SQL is asked while nobody can be told anything
 POLL_S = 1
 
 
-def get_wait(
+async def get_wait(
     prefer: Annotated[
         str | None, Header(description="`wait=N`: hold the answer up to N ≤ 60 seconds.", examples=["wait=30"])
     ] = None,

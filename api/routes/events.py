@@ -23,7 +23,7 @@ async def get_own_job_id(job_id: UUID, user_id: CurrentUser, db: DbRead) -> UUID
     return job_id
 
 
-def get_last_event(
+async def get_last_event(
     last_event_id: Annotated[
         str | None, Header(description="Id of the last event you have: go on behind it.", examples=["1-17"])
     ] = None,
