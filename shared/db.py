@@ -9,7 +9,8 @@ from uuid import UUID
 
 from asyncpg import DiskFullError, PostgresError, UndefinedColumnError, UndefinedTableError
 from sqlalchemy import BindParameter, DateTime, Dialect, Float, bindparam, event, literal
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -21,6 +22,7 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared import sqlite
 from shared.errors import StorageFull, Unavailable
 
 RETRY_S = 2.0
@@ -95,15 +97,22 @@ Effect = Dispatch | JobChanged
 Effects = Callable[[list[Effect]], Awaitable[None]]
 
 
-def upsert(db: AsyncSession, table: type[SQLModel]) -> postgresql.Insert | sqlite.Insert:
+def upsert(db: AsyncSession, table: type[SQLModel]) -> postgresql.Insert | sqlite_dialect.Insert:
     """An INSERT with `on_conflict_do_…`, which the two databases spell alike and SQLAlchemy apart."""
-    kind = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
+    kind = sqlite_dialect.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
     return kind(table)
 
 
 def after_commit(db: AsyncSession, effect: Effect) -> None:
     """Leave what must follow the commit of `db`; nothing of it happens when the transaction fails."""
     db.info.setdefault("after_commit", []).append(effect)
+
+
+async def off_the_loop(db: AsyncSession) -> None:
+    """Say that what follows on `db` may look at many rows: on SQLite it then runs in a thread."""
+    raw = await (await db.connection()).get_raw_connection()
+    if isinstance(raw.driver_connection, sqlite.Connection):
+        raw.driver_connection.long = True
 
 
 class Database:
@@ -119,10 +128,11 @@ class Database:
             self._reads = _sqlite_engine(url, write=False)
             self._writes = _sqlite_engine(url, write=True)
         else:
-            self._reads = self._writes = create_async_engine(
+            self._writes = create_async_engine(
                 url, hide_parameters=True, pool_size=20, max_overflow=0, pool_timeout=POOL_S, pool_pre_ping=False,
                 connect_args={"timeout": BUSY_S, "command_timeout": BUSY_S, "server_settings": _POSTGRESQL},
             )  # fmt: skip
+            self._reads = self._writes.execution_options(isolation_level="AUTOCOMMIT")  # one round trip, not three
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -147,8 +157,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        for engine in {self._reads, self._writes}:
-            await engine.dispose()
+        await self._reads.dispose()
+        await self._writes.dispose()
 
 
 @contextmanager
@@ -188,7 +198,11 @@ def _sqlite_engine(url: str, *, write: bool) -> AsyncEngine:
     # one connection that writes: whoever is next waits here, in order, and not in SQLite, which has no order
     pool = {"pool_size": 1, "max_overflow": 0} if write else {"pool_size": 5, "max_overflow": 5}
     engine = create_async_engine(
-        url, hide_parameters=True, connect_args={"timeout": BUSY_S}, pool_timeout=POOL_S, **pool
+        url,
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_S, "async_creator_fn": sqlite.connect},
+        pool_timeout=POOL_S,
+        **pool,
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -201,8 +215,14 @@ def _sqlite_engine(url: str, *, write: bool) -> AsyncEngine:
         cursor.execute(f"PRAGMA query_only={'OFF' if write else 'ON'}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _checkout(connection: Any, _record: Any, _proxy: Any) -> None:
+        connection.driver_connection.long = False
+
+    if write:
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def _begin(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

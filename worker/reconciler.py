@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import structlog
 
+from shared.db import off_the_loop
 from shared.errors import AppError, Unavailable
 from shared.services import blob as blobs
 from shared.services import idempotency as keys
@@ -75,6 +76,7 @@ async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
     rules = (overdue.expire_overdue, overdue.dispatch_due, blobs.give_up)
     for rule in (overdue.reclaim_lost, *rules) if reclaim else rules:
         async with worker.database.write() as db:
+            await off_the_loop(db)
             count = await rule(db)
         if count:
             log.info("reconciler.acted", rule=rule.__name__, rows=count)
@@ -101,8 +103,10 @@ async def sweep(worker: Worker) -> bool:
     The store is never listed. What it does not let go of is tried again at the next sweep.
     """
     async with worker.database.write() as db:
+        await off_the_loop(db)
         await keys.forget_old(db)
     async with worker.database.read() as db:
+        await off_the_loop(db)
         found = await blobs.sweepable(db, limit=SWEEP_LIMIT)
     gone = []
     for blob_id, key in found:

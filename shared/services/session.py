@@ -9,7 +9,7 @@ from sqlmodel import col, select, update
 from sqlmodel import delete as sql_delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import JobChanged, after_commit, db_now
+from shared.db import JobChanged, after_commit, db_now, off_the_loop
 from shared.errors import NotFound
 from shared.models import Agent, Blob, Job, Session, is_unfinished, table
 from shared.services import blob as blobs
@@ -103,6 +103,7 @@ async def delete(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> None:
 
 async def clear(db: AsyncSession, which: ColumnElement[bool]) -> None:
     """Delete some sessions and whatever they hold; their blobs become tombstones, their usage stays."""
+    await off_the_loop(db)
     ids = select(Session.id).where(which)
     await db.exec(update(Session).where(which).values(last_activity_at=db_now()))  # locked before their jobs
     unfinished = select(Job.id).where(col(Job.session_id).in_(ids), is_unfinished(col(Job.status)))

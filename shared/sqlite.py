@@ -1,0 +1,92 @@
+"""aiosqlite for short statements: they run on the event loop, and only what may take long goes to its thread.
+
+A statement that finds its rows by an index takes some 20 µs, the way to a thread and back three times that; and a
+transaction that waits for the loop between its statements holds SQLite's one write lock meanwhile. Overrides private
+names of aiosqlite: it is pinned.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Self
+
+import aiosqlite
+
+
+def connect(database: str, *, timeout: float, **options: Any) -> aiosqlite.Connection:
+    """What aiosqlite's `connect` does, for SQLAlchemy's `async_creator_fn`. `timeout` is for locks, in seconds."""
+    options |= {"timeout": 0, "check_same_thread": False}
+    return Connection(partial(sqlite3.connect, database, **options), timeout)
+
+
+class Connection(aiosqlite.Connection):
+    """A connection whose statements run on the event loop unless they are `long`; a commit never does."""
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection], lock_timeout: float) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+        self._thread.daemon = True  # as SQLAlchemy has it: it never keeps a process alive
+        self._lock_timeout_ms = round(lock_timeout * 1_000)
+        self.long = False
+
+    def cursor(self) -> "_Cursor":  # type: ignore[override]  # SQLAlchemy needs no more of it
+        """One that fetches all rows at once."""
+        return _Cursor(self)
+
+    async def run(self, function: Callable[..., None], *args: Any) -> None:
+        """Run a statement; when another process has the lock it is waited for in the thread."""
+        if not self.long:
+            try:
+                function(*args)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname not in {"SQLITE_BUSY", "SQLITE_BUSY_RECOVERY"}:
+                    raise
+            else:
+                return
+        await self._execute(self._patiently, function, *args)  # type: ignore[no-untyped-call]
+
+    async def rollback(self) -> None:
+        """Forget the transaction, if there is one: nothing is written."""
+        self._conn.rollback()
+
+    async def commit(self) -> None:
+        """Write the transaction, if there is one."""
+        if self._conn.in_transaction:
+            await super().commit()
+
+    def _patiently(self, function: Callable[..., None], *args: Any) -> None:
+        self._conn.execute(f"PRAGMA busy_timeout={self._lock_timeout_ms}")
+        try:
+            function(*args)
+        finally:
+            self._conn.execute("PRAGMA busy_timeout=0")
+
+
+class _Cursor:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+        self.arraysize = 1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        await self._connection.run(self._run, self._connection._conn.execute, sql, parameters)  # noqa: SLF001
+
+    async def executemany(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
+        await self._connection.run(self._run, self._connection._conn.executemany, sql, parameters)  # noqa: SLF001
+
+    async def fetchall(self) -> list[Any]:
+        return self._rows
+
+    async def close(self) -> None:
+        self._rows = []
+
+    def _run(self, how: Callable[..., sqlite3.Cursor], sql: str, parameters: Any) -> None:
+        done = how(sql, parameters)
+        self.description = done.description
+        self._rows = done.fetchall() if done.description else []
+        self.rowcount, self.lastrowid = done.rowcount, done.lastrowid
