@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.constants import job_key_prefix
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
@@ -13,21 +13,19 @@ from shared.queue import TASK, WAKE_CHANNEL
 from shared.tasks import end
 
 FALLBACK_S = 0.5
+TAKE_S = 5.0  # longer than Redis is given to answer
 RECONNECT_S = (0.1, 5.0)
 
 log = structlog.get_logger(__name__)
 
 
 class QueueLoop(Worker):
-    """Polls the queue when a dispatch or a freed slot wakes it, and each half second for safety's sake.
+    """Polls the queue when a dispatch or a freed slot wakes it, and each half second for safety's sake."""
 
-    `lease_s` is how long arq believes that a dead worker still runs an entry; SQL decides who really does.
-    """
-
-    def __init__(self, *, lease_s: float, **arq_options: Any) -> None:
+    def __init__(self, **arq_options: Any) -> None:
         super().__init__(poll_delay=0, handle_signals=False, **arq_options)
-        self.in_progress_timeout_s = lease_s
         self._wake = asyncio.Event()
+        self._taking = asyncio.Lock()
 
     async def main(self) -> None:
         """Serve until cancelled."""
@@ -41,7 +39,6 @@ class QueueLoop(Worker):
                     wait_s = RECONNECT_S[0]
                 except (RedisError, OSError, TimeoutError) as error:
                     log.warning("queue.unreachable", error=type(error).__name__)
-                    await self._free_leaked_slots()
                     await asyncio.sleep(wait_s)
                     wait_s = min(wait_s * 2, RECONNECT_S[1])
                     continue
@@ -57,40 +54,47 @@ class QueueLoop(Worker):
         clock = asyncio.get_running_loop()
         until = clock.time() + grace_s
         log.info("worker.draining", jobs=len(self._running()), grace_s=grace_s)
-        while (running := self._running()) and clock.time() < until:  # a poll under way may still be starting some
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TAKE_S), self._taking:  # what is being taken is about to run
+                pass
+        while (running := self._running()) and clock.time() < until:
             await asyncio.wait(running, timeout=until - clock.time())
         await end(*self._running())
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start what a poll has found, as long as jobs are picked at all."""
-        for job_id in job_ids:
-            if self.allow_pick_jobs:
-                await super().start_jobs([job_id])
+        """Take what a poll has found off the queue, as much as there is room for, in one round trip, and run it.
+
+        Whoever removes an entry has it. arq would keep it there until its job has ended, to be looked at in every
+        poll; what becomes of it is SQL's business from here on.
+        """
+        async with self._taking:
+            entries = [entry.decode() for entry in job_ids[: self.max_jobs - self.job_counter]]
+            if not entries or not self.allow_pick_jobs:
+                return
+            async with self.pool.pipeline(transaction=False) as pipe:
+                for entry in entries:
+                    pipe.zrem(self.queue_name, entry)
+                    pipe.delete(job_key_prefix + entry)
+                removed = (await pipe.execute())[::2]
+            for entry, ours in zip(entries, removed, strict=True):
+                if ours:
+                    self.job_counter += 1
+                    self.tasks[entry] = task = asyncio.create_task(self._run(entry))
+                    task.add_done_callback(self._ended)
 
     def _running(self) -> list[asyncio.Task[Any]]:
         return [task for task in self.tasks.values() if not task.done()]
 
-    async def run_job(self, job_id: str, score: int) -> None:  # noqa: ARG002 - arq's signature
-        """Take the entry off the queue and run it: what becomes of it is SQL's business from here on.
-
-        arq would keep it there until it has ended, to be looked at in every poll, and taken again after `lease_s`.
-        """
+    async def _run(self, entry: str) -> None:
         try:
-            async with self.pool.pipeline(transaction=False) as pipe:
-                pipe.zrem(self.queue_name, job_id)
-                pipe.delete(job_key_prefix + job_id, in_progress_key_prefix + job_id)
-                await pipe.execute()
-        except (RedisError, OSError) as error:
-            log.warning("queue.entry_left", error=type(error).__name__)  # whoever finds it can't claim it
-        try:
-            await self.functions[TASK].coroutine(self.ctx, job_id.partition(":")[0])
+            await self.functions[TASK].coroutine(self.ctx, entry.partition(":")[0])
         except asyncio.CancelledError:
             return  # it has handed itself back; arq would raise this out of its loop
         except Exception:  # an entry that is not ours, or a mistake: neither may end the worker
-            log.exception("queue.entry_broke", entry=job_id)
+            log.exception("queue.entry_broke", entry=entry)
 
-    def _release_sem_dec_counter_on_complete(self) -> None:
-        super()._release_sem_dec_counter_on_complete()
+    def _ended(self, _task: asyncio.Task[None]) -> None:
+        self.job_counter -= 1
         self._wake.set()
 
     async def _listen(self) -> None:
@@ -104,10 +108,3 @@ class QueueLoop(Worker):
             except (RedisError, OSError) as error:
                 log.debug("wake.unreachable", error=type(error).__name__)
                 await asyncio.sleep(FALLBACK_S)
-
-    async def _free_leaked_slots(self) -> None:
-        """Give back the slot that `start_jobs` took before Redis failed it."""
-        await asyncio.sleep(0)  # let the callbacks of tasks that just ended run first
-        live = sum(not task.done() for task in self.tasks.values())
-        while self.job_counter > live:
-            super()._release_sem_dec_counter_on_complete()
