@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from asyncpg import DiskFullError, PostgresError, UndefinedColumnError, UndefinedTableError
@@ -79,14 +80,16 @@ def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
 
 
-class Dispatch(NamedTuple):
+@dataclass(frozen=True)
+class Dispatch:
     """After the commit: put the job on the queue."""
 
     job_id: UUID
     dispatch_no: int
 
 
-class JobChanged(NamedTuple):
+@dataclass(frozen=True)
+class JobChanged:
     """After the commit: tell whoever follows the job to look again; when it has `ended`, whoever waits for it too."""
 
     job_id: UUID

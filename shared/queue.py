@@ -77,7 +77,7 @@ class Queue:
                     match effect:
                         case Dispatch():
                             dispatch(pipe, effect)
-                        case JobChanged(job_id, ended):
+                        case JobChanged(job_id, ended) if ended or JobChanged(job_id, ended=True) not in effects:
                             pipe.publish(JOB_CHANNEL, str(job_id).encode() + (ENDED if ended else b""))
                 await pipe.execute()
         except (RedisError, OSError) as error:

@@ -135,7 +135,7 @@ _CLAIM = moving(
         else_="reply",
     ),
 )
-_SUCCEED = moving(JobStatus.SUCCEEDED, *_HELD, ~_job.c.cancel_requested)
+_SUCCEED = moving(JobStatus.SUCCEEDED, *_HELD)
 _FAIL = moving(JobStatus.FAILED, *_HELD, error=bindparam("problem"))
 _CANCELLED = moving(JobStatus.CANCELLED, *_HELD)
 _GIVE_BACK = moving(JobStatus.QUEUED, *_HELD, attempts_left=_job.c.attempts_left - 1, run_at=None)
@@ -148,7 +148,6 @@ _holding = update(_job).where(*_HELD).returning(_job.c.cancel_requested)
 _RENEW = _holding.values(lease_expires_at=db_now(seconds("lease_s")))
 _FENCE = _holding.values(version=_job.c.version + 1)
 _FENCE_STAGE = _FENCE.values(stage=bindparam("next_stage"))
-_LOOK = select(_job.c.cancel_requested).where(*_HELD)
 _ASK = (
     update(_job)
     .where(THIS, _job.c.status == JobStatus.RUNNING)
@@ -283,9 +282,7 @@ async def fence(db: AsyncSession, claim: Claim, *, stage: str | None = None) -> 
 
 
 async def succeed(db: AsyncSession, claim: Claim) -> None:
-    """End a job well, in the transaction of its last write; a fence of its own, raises what `fence` does."""
-    if not await sessions.lock(db, claim.session_id):
-        raise LeaseLostError
+    """End a fenced job well."""
     await _leave(db, _SUCCEED, claim)
 
 
@@ -364,8 +361,5 @@ async def _hold(db: AsyncSession, statement: ReturningUpdate[Any], claim: Claim,
 
 
 async def _leave(db: AsyncSession, way: Move, claim: Claim, **params: Any) -> None:
-    held = {"job": claim.job_id, "token": claim.token}
-    if not await move(db, way, **held, **params):
-        if (await db.exec(_LOOK, params=held)).first():
-            raise CancelRequestedError
+    if not await move(db, way, job=claim.job_id, token=claim.token, **params):
         raise LeaseLostError

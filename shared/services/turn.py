@@ -155,10 +155,7 @@ async def save_reply(
 
     `spoken` is what its sentences are made from, by step: what an earlier attempt spoke of other words is dropped.
     """
-    if turn.job.reply_audio:
-        await jobs.fence(db, turn.claim, stage="speak")
-    else:
-        await jobs.succeed(db, turn.claim)
+    await jobs.fence(db, turn.claim, stage="speak")
     if turn.claim.attempt > 1:
         await _drop_other_words(db, turn, spoken)
     if turn.message.kind == MessageKind.TEXT:
@@ -175,6 +172,8 @@ async def save_reply(
     )
     await messages.add(db, turn.reply)
     await _save_step(db, turn, done)
+    if not turn.job.reply_audio:
+        await jobs.succeed(db, turn.claim)
 
 
 async def announce_sound(db: AsyncSession, turn: Turn, *, purpose: BlobPurpose) -> Blob:
@@ -193,11 +192,12 @@ async def save_sentence(db: AsyncSession, turn: Turn, *, blob: Blob, content: bl
 
 async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blob, content: blobs.Content) -> None:
     """Give the reply its whole sound and end the job; its sentences' own bytes are not needed any more."""
-    await jobs.succeed(db, turn.claim)
+    await jobs.fence(db, turn.claim)
     await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
     await db.exec(update(Message).where(col(Message.id) == reply.id).values(blob_id=blob.id))
     spoken = select(Step.blob_id).where(Step.job_id == turn.job.id, col(Step.blob_id).is_not(None))
     await blobs.bury(db, col(Blob.id).in_(spoken))
+    await jobs.succeed(db, turn.claim)
 
 
 async def spoken(db: AsyncSession, *, job_id: UUID) -> dict[str, tuple[UUID, str]]:

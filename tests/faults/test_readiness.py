@@ -30,4 +30,5 @@ async def test_workers_that_were_all_killed_show_within_30_s(parley: Deployment)
         worker.kill()
     await until(lambda: counts(0), "both are missed", within=SHOWN_S)
     told = await ready(parley)
-    assert (told["status"], told["reasons"]) == ("degraded", ["no live worker"])
+    assert told["status"] == "degraded"
+    assert "no live worker" in told["reasons"]  # a busy machine may add that its event loop is held up
