@@ -2,7 +2,7 @@
 
 Once each waits for a job of its own, and all of these are ended by one transaction through Parley's own committer: the
 clock runs from its commit until the last client has its answer. Once all wait for one job, which is then cancelled
-over HTTP: from that request until the last answer. Memory is what the API process grew by while they waited.
+over HTTP: from that request until the last answer. Memory is what the API process grew by, for each that still waits.
 """
 
 import asyncio
@@ -59,7 +59,8 @@ async def measure(quick: bool) -> list[Row]:  # noqa: FBT001 - as every question
 
         before = memory_mb(pid)[0]
         clients, answers = await _wait(parley, jobs)
-        kb = 1_000 * (memory_mb(pid)[0] - before) / number
+        still = sum(not answer.done() for answer in answers)
+        kb = 1_000 * (memory_mb(pid)[0] - before) / still if still else math.inf
         database = Database(url, tell)
         async with database.write() as db:
             await (await db.connection()).execute(text(END))
@@ -76,7 +77,7 @@ async def measure(quick: bool) -> list[Row]:  # noqa: FBT001 - as every question
         same = await _woken(clients, answers, began)
     question = f"{number:,} clients waiting on one api process"
     return [
-        Row(f"{question}: memory each", kb, KB, "kB"),
+        Row(f"{question}: memory each", kb, KB, "kB", beside=f"{still:,} of them were waiting when it was measured"),
         Row(f"{question}: all woken, each by a job of its own", own.took_s, WOKEN_S, "s", beside=own.told),
         Row(f"{question}: all woken, by one job", same.took_s, WOKEN_S, "s", beside=same.told),
     ]
