@@ -11,7 +11,6 @@ from api.state import Stores
 from api.waiting import AWAY_S, LOOK_AGAIN_S, pause
 from shared.errors import NotFound, Unavailable
 from shared.events import EventId, Feed
-from shared.services import job_view
 from shared.services.job_view import JobView
 
 
@@ -23,11 +22,13 @@ async def follow_job(
         told = _Told(feed, after)
         while True:
             waiter.clear()
-            view = None
+            view: JobView | None = None
             if waiter.job_changed:
                 waiter.job_changed = False
                 try:
-                    view = await _look(stores, owner_id, job_id)
+                    view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+                except Unavailable:
+                    view = None  # it is looked at again, and nothing is missed
                 except NotFound:
                     return
             if view and view.ended:
@@ -38,15 +39,6 @@ async def follow_job(
                 return
             if not await pause(waiter, LOOK_AGAIN_S if stores.events.listening else AWAY_S):
                 waiter.job_changed = True
-
-
-async def _look(stores: Stores, owner_id: UUID, job_id: UUID) -> JobView | None:
-    """The job; None while SQL is away: it is looked at again, and nothing is missed."""
-    try:
-        async with stores.database.read() as db:
-            return await job_view.get(db, owner_id=owner_id, job_id=job_id)
-    except Unavailable:
-        return None
 
 
 class _Told:

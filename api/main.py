@@ -14,6 +14,7 @@ from api.auth import AuthMiddleware
 from api.backlog import Backlog
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
+from api.reading import JobReader
 from api.routes import agent, events, health, job, message, session
 from api.schemas.problem import Problem
 from api.state import Stores
@@ -47,7 +48,9 @@ async def open_stores(
     discarding: set[asyncio.Task[None]] = set()
     try:
         blobs, backlog = Storage(settings.embedded_blob_url), Backlog(settings.max_unfinished_jobs)
-        yield Stores(settings, database, own_queue, events_, blobs, own_audio, backlog, lag, discarding)
+        yield Stores(
+            settings, database, JobReader(database), own_queue, events_, blobs, own_audio, backlog, lag, discarding
+        )
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from api.backlog import Backlog
 from api.lag import LoopLag
+from api.reading import JobReader
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
@@ -16,10 +17,11 @@ from shared.storage import Storage
 
 @dataclass(frozen=True)
 class Stores:
-    """SQL, the queue, the events over it, the blobs, the processes that look at audio, and what is measured."""
+    """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio's processes, what is measured."""
 
     settings: Settings
     database: Database
+    jobs: JobReader
     queue: Queue
     events: JobEvents
     blobs: Storage

@@ -11,7 +11,6 @@ from uuid import UUID
 from fastapi import Depends, Header, Response
 
 from api.state import Stores
-from shared.services import job_view
 from shared.services.job_view import JobView
 
 MAX_WAIT_S = 60
@@ -36,7 +35,7 @@ Wait = Annotated[int, Depends(get_wait)]
 async def wait_for_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds: float) -> JobView:
     """The job when it has ended, or as it is after `seconds`; raises NotFound, also when it is deleted meanwhile."""
     if not seconds:
-        return await _read(stores, owner_id, job_id)
+        return await stores.jobs.get(owner_id=owner_id, job_id=job_id)
     views = watch_job(stores, owner_id=owner_id, job_id=job_id, seconds=seconds, for_end=True)
     return [view async for view in views][-1]
 
@@ -54,7 +53,7 @@ async def watch_job(
     async with stores.events.watch(job_id, for_end=for_end) as changed:
         while True:
             changed.clear()
-            view = await _read(stores, owner_id, job_id)
+            view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
             if view.etag != seen:
                 seen = view.etag
                 yield view
@@ -62,11 +61,6 @@ async def watch_job(
             if view.ended or left <= 0 or stores.events.closing:
                 return
             await pause(changed, min(left, LOOK_AGAIN_S if stores.events.listening else AWAY_S))
-
-
-async def _read(stores: Stores, owner_id: UUID, job_id: UUID) -> JobView:
-    async with stores.database.read() as db:
-        return await job_view.get(db, owner_id=owner_id, job_id=job_id)
 
 
 async def pause(waiter: asyncio.Event, seconds: float) -> bool:

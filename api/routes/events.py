@@ -8,18 +8,17 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.deps import CurrentUser, DbRead, Deps
+from api.deps import CurrentUser, Deps
 from api.following import follow_job
 from api.schemas.problem import PROBLEMS
 from shared.events import EventId
-from shared.services import job as jobs
 
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
 
-async def get_own_job_id(job_id: UUID, user_id: CurrentUser, db: DbRead) -> UUID:
+async def get_own_job_id(job_id: UUID, user_id: CurrentUser, stores: Deps) -> UUID:
     """The id in the path, once it is known to be the asker's: later is too late for a 404."""
-    await jobs.get(db, owner_id=user_id, job_id=job_id)
+    await stores.jobs.get(owner_id=user_id, job_id=job_id)
     return job_id
 
 

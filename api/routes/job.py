@@ -76,8 +76,7 @@ async def retry_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: 
 
 
 async def _now(stores: Deps, user_id: UUID, job_id: UUID, response: Response) -> JobRead:
-    async with stores.database.read() as db:
-        view = await job_view.get(db, owner_id=user_id, job_id=job_id)
+    view = await stores.jobs.get(owner_id=user_id, job_id=job_id)
     describe(response, view, wait=0)
     return JobRead.of(view)
 
@@ -101,8 +100,7 @@ async def get_job_audio(
     """
     if stream:
         return await stream_reply(stores, owner_id=user_id, job_id=job_id)
-    async with stores.database.read() as db:
-        view = await job_view.get(db, owner_id=user_id, job_id=job_id)
+    view = await stores.jobs.get(owner_id=user_id, job_id=job_id)
     if not view.ended:
         detail = f"The reply is not ready: the job is {view.status}."
         raise Conflict(detail, code="not_ready", retry_after=POLL_S)

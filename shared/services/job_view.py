@@ -11,7 +11,6 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.models import Blob, Job, JobStatus, Message, MessageRole, Step, is_unfinished
-from shared.services.job import missing
 from shared.services.page import PageRequest, newest_first
 
 PLACES = {"transcribe": 0, "reply": 1, "speak": 2}
@@ -38,9 +37,9 @@ _VIEWS = (
     .join(Blob, col(Blob.id) == col(_reply.blob_id), isouter=True)
     .join(Step, col(Step.job_id) == col(Job.id), isouter=True)
 )
-_ONE = _VIEWS.where(
-    col(Job.id) == bindparam("job", type_=Uuid()), col(Job.owner_id) == bindparam("owner", type_=Uuid())
-)
+_OWNED = _VIEWS.where(col(Job.owner_id) == bindparam("owner", type_=Uuid()))
+_ONE = _OWNED.where(col(Job.id) == bindparam("job", type_=Uuid()))
+_MANY = _OWNED.where(col(Job.id).in_(bindparam("jobs", type_=Uuid(), expanding=True)))
 
 
 @dataclass
@@ -71,12 +70,15 @@ class JobView:
         return self.job.status in ENDED
 
 
-async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> JobView:
-    """One job, or NotFound."""
-    views = _gathered((await db.exec(_ONE, params={"job": job_id, "owner": owner_id})).all())
-    if not views:
-        raise missing()
-    return views[job_id]
+async def get_many(db: AsyncSession, *, owner_id: UUID, job_ids: Sequence[UUID]) -> dict[UUID, JobView]:
+    """Those of the jobs that there are."""
+    if len(job_ids) == 1:
+        rows = await db.exec(_ONE, params={"job": job_ids[0], "owner": owner_id})
+    else:
+        full = 1 << (len(job_ids) - 1).bit_length()  # few lengths are few statements to prepare
+        jobs = [*job_ids, *[job_ids[-1]] * (full - len(job_ids))]
+        rows = await db.exec(_MANY, params={"jobs": jobs, "owner": owner_id})
+    return _gathered(rows.all())
 
 
 async def list_(
