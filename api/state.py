@@ -17,7 +17,7 @@ from shared.storage import Storage
 
 @dataclass(frozen=True)
 class Stores:
-    """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio's processes, what is measured."""
+    """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio processes, what is measured."""
 
     settings: Settings
     database: Database
