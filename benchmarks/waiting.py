@@ -65,7 +65,7 @@ async def measure(quick: bool) -> list[Row]:  # noqa: FBT001 - as every question
         async with database.write() as db:
             await (await db.connection()).execute(text(END))
             for job_id in jobs:
-                after_commit(db, JobChanged(UUID(job_id)))
+                after_commit(db, JobChanged(UUID(job_id), ended=True))
         own = await _woken(clients, answers, began)
         await database.close()
         await queue.close()
