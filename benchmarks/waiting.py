@@ -103,19 +103,24 @@ async def _more_jobs(url: str, job_id: str, number: int) -> list[str]:
 
 
 async def _wait(parley: Parley, jobs: list[str]) -> tuple[list[Connection], list[asyncio.Task[Answer]]]:
-    """One client a job, and the answers that they wait for; returns when the API has become calm again."""
+    """One client a job, and the answers that they wait for; returns when the API has become calm again.
+
+    They come as fast as it takes them: after each few, one more that does not wait is answered first.
+    """
     clients: list[Connection] = []
     answers: list[asyncio.Task[Answer]] = []
-    for start in range(0, len(jobs), AT_A_TIME):
-        some = jobs[start : start + AT_A_TIME]
-        opened = await asyncio.gather(*[Connection(parley.port).__aenter__() for _ in some])
-        waits = [request("GET", f"{API}/job/{job_id}", prefer="wait=60") for job_id in some]
-        answers += [asyncio.create_task(client.send(one)) for client, one in zip(opened, waits, strict=True)]
-        clients += opened
-    calm, until = 0, time.perf_counter() + SETTLE_S
-    async with Connection(parley.port) as client:
+    async with Connection(parley.port) as probe:
+        for start in range(0, len(jobs), AT_A_TIME):
+            some = jobs[start : start + AT_A_TIME]
+            opened = await asyncio.gather(*[Connection(parley.port).__aenter__() for _ in some])
+            waits = [request("GET", f"{API}/job/{job_id}", prefer="wait=60") for job_id in some]
+            answers += [asyncio.create_task(client.send(one)) for client, one in zip(opened, waits, strict=True)]
+            clients += opened
+            await asyncio.sleep(0)
+            await probe.send(request("GET", f"{API}/job/{jobs[0]}"))
+        calm, until = 0, time.perf_counter() + SETTLE_S
         while calm < CALM and time.perf_counter() < until:
-            answer = await client.send(request("GET", f"{API}/job/{jobs[0]}"))
+            answer = await probe.send(request("GET", f"{API}/job/{jobs[0]}"))
             calm = calm + 1 if answer.status == 200 and answer.took_s < CALM_S else 0
             await asyncio.sleep(CALM_S)
     return clients, answers
