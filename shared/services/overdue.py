@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.db import Dispatch, after_commit, db_now
 from shared.errors import AppError
-from shared.models import POISON_LEASES, Job, JobStatus, table
+from shared.models import POISON_LEASES, Job, JobStatus, is_unfinished, table
 from shared.services import session as sessions
 from shared.services.job import DUE, FIRST_IN_SESSION, THIS, Move, move, moving, problem
 
@@ -33,7 +33,7 @@ _TAKE_BACK = moving(
     JobStatus.QUEUED, *_STILL_LOST, attempts_left=_job.c.attempts_left - 1, lost_leases=_job.c.lost_leases + 1
 )
 _OVERDUE = (_job.c.status == JobStatus.QUEUED, _job.c.attempt == 0, _job.c.deadline_at < db_now())
-_LATE = select(Job).where(*_OVERDUE).order_by(_job.c.session_id).limit(SWEEP_LIMIT)
+_LATE = select(Job).where(is_unfinished(_job.c.status), *_OVERDUE).order_by(_job.c.session_id).limit(SWEEP_LIMIT)
 _EXPIRE = moving(JobStatus.EXPIRED, THIS, *_OVERDUE, error=bindparam("problem"))
 _UNSENT = (
     select(_job.c.id)
