@@ -73,7 +73,9 @@ async def measure(quick: bool) -> list[Row]:  # noqa: FBT001 - as every question
         clients, answers = await _wait(parley, [one_job] * number)
         async with Connection(parley.port) as client:
             began = time.perf_counter()
-            await client.post(f"{API}/job/{one_job}/cancel", None)
+            await client.send(
+                request("POST", f"{API}/job/{one_job}/cancel")
+            )  # what the others are told shows if it was
         same = await _woken(clients, answers, began)
     question = f"{number:,} clients waiting on one api process"
     return [
