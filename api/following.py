@@ -8,7 +8,6 @@ from fastapi.sse import ServerSentEvent
 
 from api.schemas.job import JobRead
 from api.state import Stores
-from api.waiting import AWAY_S, LOOK_AGAIN_S, pause
 from shared.errors import NotFound, Unavailable
 from shared.events import EventId, Feed
 from shared.services.job_view import JobView
@@ -37,8 +36,7 @@ async def follow_job(
                 yield event
             if (view and view.ended) or stores.events.closing:
                 return
-            if not await pause(waiter, LOOK_AGAIN_S if stores.events.listening else AWAY_S):
-                waiter.job_changed = True
+            await waiter.wait()
 
 
 class _Told:

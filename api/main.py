@@ -18,12 +18,14 @@ from api.reading import JobReader
 from api.routes import agent, events, health, job, message, session
 from api.schemas.problem import Problem
 from api.state import Stores
+from api.waiting import look_again_forever
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.events import JobEvents
 from shared.queue import Queue, open_redis
 from shared.storage import Storage
+from shared.tasks import end
 
 PREFIX = "/api/v1"
 DESCRIPTION = """Agents that people text or talk to: submit a text or a voice note, get a job back at once,
@@ -47,10 +49,23 @@ async def open_stores(
     warming = asyncio.create_task(own_audio.warm())
     discarding: set[asyncio.Task[None]] = set()
     try:
-        blobs, backlog = Storage(settings.embedded_blob_url), Backlog(settings.max_unfinished_jobs)
-        yield Stores(
-            settings, database, JobReader(database), own_queue, events_, blobs, own_audio, backlog, lag, discarding
+        stores = Stores(
+            settings=settings,
+            database=database,
+            jobs=JobReader(database),
+            queue=own_queue,
+            events=events_,
+            blobs=Storage(settings.embedded_blob_url),
+            audio=own_audio,
+            backlog=Backlog(settings.max_unfinished_jobs),
+            lag=lag,
+            discarding=discarding,
         )
+        looking = asyncio.create_task(look_again_forever(stores))
+        try:
+            yield stores
+        finally:
+            await end(looking)
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()

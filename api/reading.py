@@ -9,8 +9,6 @@ from shared.services import job_view
 from shared.services.job import missing
 from shared.services.job_view import JobView
 
-MOST = 256
-
 
 class JobReader:
     """Gathers what is asked for until the event loop comes round; nobody waits for a query that is under way."""
@@ -28,7 +26,7 @@ class JobReader:
         asked = self._asked[owner_id]
         if job_id not in asked:
             asked[job_id] = loop.create_future()
-        view = await asyncio.shield(asked[job_id])
+        view = await asyncio.shield(asked[job_id])  # somebody else may wait for it too
         if view is None:
             raise missing()
         return view
@@ -37,8 +35,8 @@ class JobReader:
         asked, self._asked = self._asked, defaultdict(dict)
         for owner_id, jobs in asked.items():
             ids = list(jobs)
-            for start in range(0, len(ids), MOST):
-                some = {job_id: jobs[job_id] for job_id in ids[start : start + MOST]}
+            for start in range(0, len(ids), job_view.MOST):
+                some = {job_id: jobs[job_id] for job_id in ids[start : start + job_view.MOST]}
                 task = asyncio.create_task(self._read(owner_id, some))
                 self._reads.add(task)
                 task.add_done_callback(self._reads.discard)

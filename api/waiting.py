@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from math import inf
 from typing import Annotated
 from uuid import UUID
@@ -11,6 +10,8 @@ from uuid import UUID
 from fastapi import Depends, Header, Response
 
 from api.state import Stores
+from shared.errors import Unavailable
+from shared.services import job_view
 from shared.services.job_view import JobView
 
 MAX_WAIT_S = 60
@@ -47,28 +48,42 @@ async def watch_job(
 
     With `for_end` the changes before its end may be left out.
     """
-    clock = asyncio.get_running_loop()
-    until = clock.time() + seconds
-    seen = None
+    until = None if seconds == inf else asyncio.get_running_loop().time() + seconds
+    seen, over = None, False
     async with stores.events.watch(job_id, for_end=for_end) as changed:
         while True:
             changed.clear()
-            view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
-            if view.etag != seen:
-                seen = view.etag
-                yield view
-            left = until - clock.time()
-            if view.ended or left <= 0 or stores.events.closing:
+            try:
+                view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+            except Unavailable:
+                if seen is None:
+                    raise  # else the job is known, and its end can be waited for
+            else:
+                if view.etag != seen:
+                    seen = view.etag
+                    yield view
+                over = over or view.ended
+            if over or stores.events.closing:
                 return
-            await pause(changed, min(left, LOOK_AGAIN_S if stores.events.listening else AWAY_S))
+            try:
+                async with asyncio.timeout_at(until):
+                    await changed.wait()
+            except TimeoutError:
+                over = True  # after a last look
 
 
-async def pause(waiter: asyncio.Event, seconds: float) -> bool:
-    """Wait for it to be set, or for the time to pass; whether it was set."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            return await waiter.wait()
-    return False
+async def look_again_forever(stores: Stores) -> None:
+    """Wake those who were told nothing of what they wait for: SQL is asked once for all of them."""
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_S if stores.events.listening else AWAY_S)
+        watched = stores.events.watched
+        try:
+            async with stores.database.read() as db:
+                ended = await job_view.ended(db, watched)
+        except Unavailable:
+            continue
+        for job_id in watched:
+            stores.events.wake(job_id, ended=job_id in ended)
 
 
 def describe(response: Response, view: JobView, wait: int) -> None:

@@ -132,7 +132,7 @@ class Database:
             self._writes = _sqlite_engine(url, write=True)
         else:
             self._writes = create_async_engine(
-                url, hide_parameters=True, pool_size=20, max_overflow=0, pool_timeout=POOL_S, pool_pre_ping=False,
+                url, hide_parameters=True, pool_size=20, max_overflow=0, pool_timeout=POOL_S, pool_use_lifo=True,
                 connect_args={"timeout": BUSY_S, "command_timeout": BUSY_S, "server_settings": _POSTGRESQL},
             )  # fmt: skip
             self._reads = self._writes.execution_options(isolation_level="AUTOCOMMIT")  # one round trip, not three
@@ -192,6 +192,7 @@ def _unavailable(error: Exception) -> Unavailable | None:
 
 _POSTGRESQL = {
     "application_name": "parley",
+    "jit": "off",  # short queries: compiling one takes longer than running it
     "lock_timeout": f"{BUSY_S * 1_000:.0f}",
     "idle_in_transaction_session_timeout": f"{ABANDONED_S * 1_000:.0f}",
 }
@@ -199,7 +200,7 @@ _POSTGRESQL = {
 
 def _sqlite_engine(url: str, *, write: bool) -> AsyncEngine:
     # one connection that writes: whoever is next waits here, in order, and not in SQLite, which has no order
-    pool = {"pool_size": 1, "max_overflow": 0} if write else {"pool_size": 5, "max_overflow": 5}
+    pool = {"pool_size": 1 if write else 10, "max_overflow": 0, "pool_use_lifo": True}
     engine = create_async_engine(
         url,
         hide_parameters=True,

@@ -152,6 +152,18 @@ class JobEvents:
                 if not feed.followers:
                     self._feeds.pop(job_id, None)
 
+    @property
+    def watched(self) -> list[UUID]:
+        """The jobs that somebody waits for or follows."""
+        return list(self._waiters)
+
+    def wake(self, job_id: UUID, *, ended: bool) -> None:
+        """Let those who watch a job look at it again; who waits for its end only when it has ended."""
+        for waiter in self._waiters.get(job_id, ()):
+            if ended or not waiter.for_end:
+                waiter.job_changed = True
+                waiter.set()
+
     async def read(self, feed: Feed) -> None:
         """Read what a feed has not told yet, now."""
         await feed.read(self._redis)
@@ -178,17 +190,12 @@ class JobEvents:
             job_id = UUID(data[:36].decode())
             if data.endswith(TOLD):
                 self._read(self._feeds.get(job_id))
-                return
-            for waiter in self._waiters.get(job_id, ()):
-                if data.endswith(ENDED) or not waiter.for_end:
-                    waiter.job_changed = True
-                    waiter.set()
+            else:
+                self.wake(job_id, ended=data.endswith(ENDED))
 
     def _wake_all(self) -> None:
-        for waiters in self._waiters.values():
-            for waiter in waiters:
-                waiter.job_changed = True
-                waiter.set()
+        for job_id in self._waiters:
+            self.wake(job_id, ended=True)
         for feed in self._feeds.values():
             self._read(feed)
 

@@ -63,7 +63,9 @@ async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response:
     """Stop a job: a queued one is `cancelled` at once, a running one is `cancelling` until its worker lets go."""
     async with stores.database.write() as db:
         await jobs.cancel(db, owner_id=user_id, job_id=job_id)
-    return await _now(stores, user_id, job_id, response)
+        view = await job_view.get(db, owner_id=user_id, job_id=job_id)
+    describe(response, view, wait=0)
+    return JobRead.of(view)
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
@@ -72,11 +74,7 @@ async def retry_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: 
     async with stores.backlog.place() as place, stores.database.write() as db:
         await place.take(db)
         await jobs.retry(db, owner_id=user_id, job_id=job_id, attempts=stores.settings.max_attempts)
-    return await _now(stores, user_id, job_id, response)
-
-
-async def _now(stores: Deps, user_id: UUID, job_id: UUID, response: Response) -> JobRead:
-    view = await stores.jobs.get(owner_id=user_id, job_id=job_id)
+        view = await job_view.get(db, owner_id=user_id, job_id=job_id)
     describe(response, view, wait=0)
     return JobRead.of(view)
 

@@ -55,7 +55,8 @@ async def is_ready(db: AsyncSession, *, blob_id: UUID) -> bool:
 async def bury(db: AsyncSession, *which: ColumnElement[bool]) -> int:
     """Turn blobs into tombstones; a reconciler sweeps their bytes. Their number."""
     alive = col(Blob.status) != BlobStatus.DELETED
-    return (await db.exec(update(Blob).where(alive, *which).values(status=BlobStatus.DELETED))).rowcount
+    statement = update(Blob).where(alive, *which).values(status=BlobStatus.DELETED)
+    return (await db.exec(statement, execution_options={"synchronize_session": False})).rowcount
 
 
 async def bury_pending(db: AsyncSession, *which: ColumnElement[bool]) -> int:

@@ -11,8 +11,10 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.models import Blob, Job, JobStatus, Message, MessageRole, Step, is_unfinished
+from shared.services.job import missing
 from shared.services.page import PageRequest, newest_first
 
+MOST = 256  # jobs in one query
 PLACES = {"transcribe": 0, "reply": 1, "speak": 2}
 ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED)
 
@@ -36,10 +38,13 @@ _VIEWS = (
     .join(_reply, (col(_reply.job_id) == col(Job.id)) & (col(_reply.role) == MessageRole.ASSISTANT), isouter=True)
     .join(Blob, col(Blob.id) == col(_reply.blob_id), isouter=True)
     .join(Step, col(Step.job_id) == col(Job.id), isouter=True)
+    .execution_options(populate_existing=True)
 )
 _OWNED = _VIEWS.where(col(Job.owner_id) == bindparam("owner", type_=Uuid()))
 _ONE = _OWNED.where(col(Job.id) == bindparam("job", type_=Uuid()))
-_MANY = _OWNED.where(col(Job.id).in_(bindparam("jobs", type_=Uuid(), expanding=True)))
+_these = bindparam("jobs", type_=Uuid(), expanding=True)
+_MANY = _OWNED.where(col(Job.id).in_(_these))
+_UNFINISHED = select(Job.id).where(col(Job.id).in_(_these), is_unfinished(col(Job.status)))
 
 
 @dataclass
@@ -70,15 +75,29 @@ class JobView:
         return self.job.status in ENDED
 
 
+async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> JobView:
+    """One job as this transaction leaves it, or NotFound."""
+    views = await get_many(db, owner_id=owner_id, job_ids=[job_id])
+    if not views:
+        raise missing()
+    return views[job_id]
+
+
 async def get_many(db: AsyncSession, *, owner_id: UUID, job_ids: Sequence[UUID]) -> dict[UUID, JobView]:
     """Those of the jobs that there are."""
     if len(job_ids) == 1:
         rows = await db.exec(_ONE, params={"job": job_ids[0], "owner": owner_id})
     else:
-        full = 1 << (len(job_ids) - 1).bit_length()  # few lengths are few statements to prepare
-        jobs = [*job_ids, *[job_ids[-1]] * (full - len(job_ids))]
-        rows = await db.exec(_MANY, params={"jobs": jobs, "owner": owner_id})
+        rows = await db.exec(_MANY, params={"jobs": _padded(job_ids), "owner": owner_id})
     return _gathered(rows.all())
+
+
+async def ended(db: AsyncSession, job_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the jobs that have ended, or are gone."""
+    left: set[UUID] = set()
+    for start in range(0, len(job_ids), MOST):
+        left.update((await db.exec(_UNFINISHED, params={"jobs": _padded(job_ids[start : start + MOST])})).all())
+    return set(job_ids) - left
 
 
 async def list_(
@@ -98,6 +117,12 @@ async def list_(
     these = _VIEWS.where(col(Job.id).in_([job.id for job in jobs]))
     views = _gathered((await db.exec(these)).all()) if jobs else {}
     return [views[job.id] for job in jobs if job.id in views], next_cursor
+
+
+def _padded(job_ids: Sequence[UUID]) -> list[UUID]:
+    """As many as a power of two, by repetition: few lengths are few statements to prepare."""
+    full = 1 << (len(job_ids) - 1).bit_length()
+    return [*job_ids, *[job_ids[-1]] * (full - len(job_ids))]
 
 
 def _gathered(rows: Iterable[Any]) -> dict[UUID, JobView]:
