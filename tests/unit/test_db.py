@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select, update
 
-from shared.db import ABANDONED_S, Database, Effect, JobChanged, after_commit, db_now
+from shared.db import ABANDONED_S, Database, Effect, JobChanged, after_commit, db_now, off_the_loop
 from shared.errors import StorageFull, Unavailable
 from shared.models import LOCAL_USER_ID, User
 from tests.conftest import on_postgres
@@ -108,6 +108,43 @@ async def test_a_locked_sqlite_file_is_unavailable(sqlite_url: str) -> None:
         assert caught.value.retry_after
         other.execute("ROLLBACK")
     other.close()
+    await database.close()
+
+
+async def ticks(steps: list[float]) -> None:
+    """Notes that the event loop came round, each 10 ms."""
+    while True:
+        steps.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.01)
+
+
+async def test_nobody_waits_while_sqlite_waits_for_another_process(sqlite_url: str) -> None:
+    database, steps = Database(sqlite_url), list[float]()
+    with sqlite3.connect(sqlite_url.split("///")[1], isolation_level=None, check_same_thread=False) as other:
+        other.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(0.5, other.execute, "ROLLBACK")
+        ticking = asyncio.create_task(ticks(steps))
+        async with database.write() as db:
+            db.add(User(username="patient"))
+        ticking.cancel()
+    other.close()
+    assert len(steps) > 10
+    await database.close()
+
+
+async def test_a_query_that_says_it_is_long_leaves_the_event_loop_to_others(sqlite_url: str) -> None:
+    database, steps = Database(sqlite_url), list[float]()
+    long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000) SELECT count(*) FROM n"
+    ticking = asyncio.create_task(ticks(steps))
+    async with database.read() as db:
+        await off_the_loop(db)
+        assert (await (await db.connection()).exec_driver_sql(long)).scalar_one() == 2_000_000
+        during = len(steps)
+    async with database.read() as db:  # who has the connection next is on the loop again
+        assert (await (await db.connection()).exec_driver_sql(long)).scalar_one() == 2_000_000
+        assert len(steps) <= during + 1
+    ticking.cancel()
+    assert during > 5
     await database.close()
 
 

@@ -1,0 +1,66 @@
+"""Reading jobs for many clients at once, and looking again for those who wait."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlmodel import col, delete, update
+
+from shared.errors import NotFound
+from shared.models import LOCAL_USER_ID, Job, JobStatus
+from tests.live import Live
+from tests.locks import database_locked
+from tests.statements import recorded
+
+
+async def watched(live: Live, *jobs: dict[str, Any]) -> None:
+    """Wait until somebody waits for them."""
+    for _ in range(500):
+        if {UUID(job["id"]) for job in jobs} <= set(live.stores.events.watched):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")
+
+
+async def test_jobs_that_are_asked_for_in_the_same_moment_are_one_query(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    session = await live.session()
+    known = [UUID((await live.text(session["id"]))["id"]) for _ in range(5)]
+    asked = [(LOCAL_USER_ID, job_id) for job_id in known * 3] + [(LOCAL_USER_ID, uuid4()), (uuid4(), known[0])]
+    with recorded() as visits:
+        views = await asyncio.gather(
+            *[live.stores.jobs.get(owner_id=owner_id, job_id=job_id) for owner_id, job_id in asked],
+            return_exceptions=True,
+        )
+    assert len(visits.sent) == 2  # one for each owner
+    assert [view.job.id for view in views[:-2] if not isinstance(view, BaseException)] == known * 3
+    assert [type(view) for view in views[-2:]] == [NotFound, NotFound]
+
+
+async def test_whoever_waits_is_not_refused_when_sql_goes_away_meanwhile(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    job = await live.text((await live.session())["id"])
+    waiting = asyncio.create_task(live.http.get(job["links"]["self"], headers={"Prefer": "wait=4"}))
+    await watched(live, job)
+    async with database_locked(str(live.stores.settings.embedded_database_url)):
+        live.stores.events.wake(UUID(job["id"]), ended=True)
+        await asyncio.sleep(2.5)  # longer than a request waits for SQL
+    answer = await waiting
+    assert (answer.status_code, answer.json()["status"]) == (200, "queued")
+
+
+async def test_an_end_that_nobody_told_is_found(parley_without_worker: Live) -> None:
+    """As when Redis was away just then."""
+    live = parley_without_worker
+    ended, deleted = [await live.text((await live.session())["id"]) for _ in range(2)]
+    waiting = [
+        asyncio.create_task(live.http.get(job["links"]["self"], headers={"Prefer": "wait=30"}, timeout=40))
+        for job in (ended, deleted)
+    ]
+    await watched(live, ended, deleted)
+    async with live.stores.database.write() as db:
+        await db.exec(update(Job).where(col(Job.id) == UUID(ended["id"])).values(status=JobStatus.FAILED, version=2))
+        await db.exec(delete(Job).where(col(Job.id) == UUID(deleted["id"])))
+    answers = await asyncio.gather(*waiting)
+    assert [answer.status_code for answer in answers] == [200, 404]
+    assert answers[0].json()["status"] == "failed"
