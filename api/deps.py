@@ -4,14 +4,11 @@ from collections.abc import AsyncIterator
 from typing import Annotated, cast
 from uuid import UUID
 
-from fastapi import Depends, Query, Request, Security
-from fastapi.security import HTTPBearer
+from fastapi import Depends, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.state import Stores
 from shared.services.page import PageRequest
-
-bearer = HTTPBearer(auto_error=False, description="An access token; not needed while `AUTH=off`.")
 
 
 async def get_stores(request: Request) -> Stores:
@@ -19,7 +16,7 @@ async def get_stores(request: Request) -> Stores:
     return cast("Stores", request.app.state.stores)
 
 
-async def get_user_id(request: Request, _shown_in_docs: Annotated[object, Security(bearer)]) -> UUID:
+async def get_user_id(request: Request) -> UUID:
     """Who asks, as the middleware found."""
     return cast("UUID", request.state.user_id)
 

@@ -28,6 +28,7 @@ from shared.storage import Storage
 from shared.tasks import end
 
 PREFIX = "/api/v1"
+BEARER = {"type": "http", "scheme": "bearer", "description": "An access token; not needed while `AUTH=off`."}
 DESCRIPTION = """Agents that people text or talk to: submit a text or a voice note, get a job back at once,
 poll it, wait on it or follow it, and play the stored mp3 reply.
 
@@ -125,9 +126,15 @@ def _safe_request_id(request_id: str) -> str:
 def _schema(app: FastAPI) -> dict[str, object]:
     if not app.openapi_schema:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        components = schema.setdefault("components", {})
+        schemas = components.setdefault("schemas", {})
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schemas["Problem"].pop("$defs", {})
+        components["securitySchemes"] = {"bearer": BEARER}
+        for path, operations in schema["paths"].items():
+            if path.startswith(PREFIX):  # where `AuthMiddleware` asks
+                for operation in operations.values():
+                    operation["security"] = [{"bearer": []}]
         _keep_to_3_1(schema)
         app.openapi_schema = schema
     return app.openapi_schema
