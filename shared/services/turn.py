@@ -143,7 +143,7 @@ async def load(db: AsyncSession, claim: Claim, *, history: int) -> Turn:
 async def save_transcript(db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone) -> None:
     """Save what a voice note said; an empty text is no speech."""
     await jobs.fence(db, turn.claim, stage="reply")
-    await _save_heard(db, turn, text=text, language=language)
+    await _save_heard(db, turn, language=language, text=text)
     if not await _is_saved(db, turn, done):
         await _save_step(db, turn, done)
 
@@ -159,7 +159,7 @@ async def save_reply(
     if turn.claim.attempt > 1:
         await _drop_other_words(db, turn, spoken)
     if turn.message.kind == MessageKind.TEXT:
-        await _save_heard(db, turn, text=turn.message.text or "", language=language)
+        await _save_heard(db, turn, language=language)
     turn.reply = Message(
         owner_id=turn.job.owner_id,
         session_id=turn.session.id,
@@ -241,11 +241,16 @@ async def _drop_other_words(db: AsyncSession, turn: Turn, spoken: Mapping[str, s
         del turn.steps[name]
 
 
-async def _save_heard(db: AsyncSession, turn: Turn, *, text: str, language: str) -> None:
+async def _save_heard(db: AsyncSession, turn: Turn, *, language: str, text: str | None = None) -> None:
+    """Save the user's language, and with `text` what a voice note said.
+
+    A try before this one may have changed `turn.message` and not been committed: what is written is not judged by it.
+    """
     heard = {"message": turn.message.id, "language": language}
-    if text != turn.message.text:
-        heard["text"] = text
+    if text is not None:
+        turn.message.text = heard["text"] = text
     await db.exec(_HEARD, params=heard)
+    turn.message.language = language
     if language != turn.session.language:
         answered_since = exists().where(
             col(Message.session_id) == turn.session.id,
@@ -254,7 +259,6 @@ async def _save_heard(db: AsyncSession, turn: Turn, *, text: str, language: str)
         )
         newest = update(Session).where(col(Session.id) == turn.session.id, ~answered_since).values(language=language)
         await db.exec(newest)
-    turn.message.text, turn.message.language, turn.session.language = text, language, language
 
 
 async def _save_step(db: AsyncSession, turn: Turn, done: StepDone, *, blob_id: UUID | None = None) -> None:

@@ -1,6 +1,7 @@
 """What a worker reads of a turn, on both databases."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Self
 from uuid import uuid4
 
@@ -8,7 +9,8 @@ import pytest
 from sqlmodel import select
 
 from shared.db import Database
-from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Step, Usage
+from shared.errors import Unavailable
+from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Message, Session, Step, Usage
 from shared.services import blob as blobs
 from shared.services import job as jobs
 from shared.services import session as sessions
@@ -92,6 +94,18 @@ async def test_what_was_committed_without_an_answer_is_saved_once(running: Runni
             await turns.save_transcript(db, running.turn, text="Hello", language="en", done=done)
     assert sorted(await running.found(Usage.step)) == ["speak/1", "transcribe"]
     assert 2.0 in await running.found(Usage.audio_s)
+
+
+async def test_what_was_heard_is_saved_when_a_try_before_was_not_committed(running: Running) -> None:
+    done = StepDone("transcribe", 1)
+    for away in (True, False):
+        with suppress(Unavailable):
+            async with running.database.write() as db:
+                await turns.save_transcript(db, running.turn, text="مرحبا", language="ar", done=done)
+                if away:
+                    raise Unavailable("The commit fails.")
+    assert await running.found(Message.text) == ["مرحبا"]
+    assert await running.found(Session.language) == ["ar"]
 
 
 async def test_a_step_that_succeeded_is_not_lost_to_a_later_failure(running: Running) -> None:
