@@ -77,7 +77,9 @@ class QueueLoop(Worker):
                     pipe.delete(job_key_prefix + entry)
                 removed = (await pipe.execute())[::2]
             for entry, ours in zip(entries, removed, strict=True):
-                if ours:
+                if not ours:
+                    self._wake.set()  # there is room yet: look at once for what the others have left
+                elif entry not in self.tasks or self.tasks[entry].done():  # else it was sent again while it is claimed
                     self.job_counter += 1
                     self.tasks[entry] = task = asyncio.create_task(self._run(entry))
                     task.add_done_callback(self._ended)
