@@ -38,8 +38,8 @@ class Connection(aiosqlite.Connection):
             try:
                 function(*args)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorname not in {"SQLITE_BUSY", "SQLITE_BUSY_RECOVERY"}:
-                    raise
+                if getattr(error, "sqlite_errorname", None) not in {"SQLITE_BUSY", "SQLITE_BUSY_RECOVERY"}:
+                    raise  # what Python's own module finds wrong has no such name
             else:
                 return
         await self._execute(self._patiently, function, *args)  # type: ignore[no-untyped-call]

@@ -148,6 +148,14 @@ async def test_a_query_that_says_it_is_long_leaves_the_event_loop_to_others(sqli
     await database.close()
 
 
+async def test_a_damaged_text_in_sqlite_is_unavailable(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    with pytest.raises(Unavailable):
+        async with database.read() as db:
+            await (await db.connection()).execute(text("SELECT CAST(x'ff' AS TEXT)"))
+    await database.close()
+
+
 async def test_a_full_sqlite_file_is_said(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     with pytest.raises(StorageFull):  # noqa: PT012 - the limit is this connection's own
