@@ -119,5 +119,6 @@ async def sweep(worker: Worker) -> bool:
                 break  # the store is away
     if gone:
         async with worker.database.write() as db:
+            await off_the_loop(db)
             await blobs.forget(db, gone)
     return len(gone) == SWEEP_LIMIT
