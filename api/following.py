@@ -8,6 +8,7 @@ from fastapi.sse import ServerSentEvent
 
 from api.schemas.job import JobRead
 from api.state import Stores
+from api.waiting import look_soon
 from shared.errors import NotFound, Unavailable
 from shared.events import EventId, Feed
 from shared.services.job_view import JobView
@@ -27,7 +28,8 @@ async def follow_job(
                 try:
                     view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
                 except Unavailable:
-                    view = None  # it is looked at again, and nothing is missed
+                    view = None
+                    look_soon(stores, job_id)  # nothing is missed
                 except NotFound:
                     return
             if view and view.ended:

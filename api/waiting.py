@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator
+from functools import partial
 from math import inf
 from typing import Annotated
 from uuid import UUID
@@ -16,7 +17,7 @@ from shared.services.job_view import JobView
 
 MAX_WAIT_S = 60
 LOOK_AGAIN_S = 10.0  # Redis only wakes: what a worker could not tell is found in SQL
-AWAY_S = 2.0  # how often SQL is asked while nobody can be told anything
+AWAY_S = 2.0  # how often SQL is asked while nobody can be told anything, or SQL does not answer
 POLL_S = 1
 
 
@@ -58,6 +59,7 @@ async def watch_job(
             except Unavailable:
                 if seen is None:
                     raise  # else the job is known, and its end can be waited for
+                look_soon(stores, job_id)
             else:
                 if view.etag != seen:
                     seen = view.etag
@@ -70,6 +72,11 @@ async def watch_job(
                     await changed.wait()
             except TimeoutError:
                 over = True  # after a last look
+
+
+def look_soon(stores: Stores, job_id: UUID) -> None:
+    """Have those who watch a job look at it again once SQL has had a moment to come back."""
+    asyncio.get_running_loop().call_later(AWAY_S, partial(stores.events.wake, job_id, ended=True))
 
 
 async def look_again_forever(stores: Stores) -> None:

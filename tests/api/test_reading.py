@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 from sqlmodel import col, delete, update
 
+from api.waiting import AWAY_S
 from shared.errors import NotFound
 from shared.models import LOCAL_USER_ID, Job, JobStatus
 from tests.live import Live
@@ -47,6 +48,23 @@ async def test_whoever_waits_is_not_refused_when_sql_goes_away_meanwhile(parley_
         await asyncio.sleep(2.5)  # longer than a request waits for SQL
     answer = await waiting
     assert (answer.status_code, answer.json()["status"]) == (200, "queued")
+
+
+async def test_an_end_that_sql_could_not_show_is_seen_soon_after(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    job = await live.text((await live.session())["id"])
+    follow = asyncio.create_task(live.http.get(job["links"]["events"]))
+    waiting = asyncio.create_task(live.http.get(job["links"]["self"], headers={"Prefer": "wait=30"}, timeout=40))
+    await watched(live, job)
+    await asyncio.sleep(0.2)  # both have looked
+    async with live.stores.database.write() as db:
+        await db.exec(update(Job).where(col(Job.id) == UUID(job["id"])).values(status=JobStatus.FAILED, version=2))
+    async with database_locked(str(live.stores.settings.embedded_database_url)):
+        live.stores.events.wake(UUID(job["id"]), ended=True)
+        await asyncio.sleep(4)  # longer than a look waits for SQL, and than it takes until all are looked at
+    async with asyncio.timeout(AWAY_S + 1):
+        assert (await waiting).json()["status"] == "failed"
+        assert "event: end" in (await follow).text
 
 
 async def test_an_end_that_nobody_told_is_found(parley_without_worker: Live) -> None:
