@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, bindparam, exists, func, insert, or_
+from sqlalchemy import Integer, Uuid, bindparam, exists, func, insert, or_, tuple_
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -230,15 +230,14 @@ async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, co
 
 
 async def _drop_other_words(db: AsyncSession, turn: Turn, spoken: Mapping[str, str]) -> None:
-    other = [name for name, step in turn.steps.items() if name in spoken and step.input_hash != spoken[name]]
-    sentences = (col(Step.job_id) == turn.job.id, col(Step.name).startswith(SPEAK))
-    stale = (*sentences, or_(col(Step.name).not_in(spoken), col(Step.name).in_(other)))
+    """Drop the sentences of earlier attempts that the reply does not have; SQL knows which they are.
+
+    `turn.steps` has what is being saved just now too.
+    """
+    same = tuple_(col(Step.name), col(Step.input_hash)).in_(list(spoken.items()))
+    stale = (col(Step.job_id) == turn.job.id, col(Step.name).startswith(SPEAK), ~same)
     await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*stale, col(Step.blob_id).is_not(None))))
     await db.exec(delete(Step).where(*stale))
-    for name in [
-        name for name in turn.steps if name.startswith(SPEAK) and turn.steps[name].input_hash != spoken.get(name)
-    ]:
-        del turn.steps[name]
 
 
 async def _save_heard(db: AsyncSession, turn: Turn, *, language: str, text: str | None = None) -> None:

@@ -108,6 +108,23 @@ async def test_what_was_heard_is_saved_when_a_try_before_was_not_committed(runni
     assert await running.found(Session.language) == ["ar"]
 
 
+async def test_sound_of_other_words_goes_with_the_reply_also_when_a_try_before_was_not_committed(
+    running: Running,
+) -> None:
+    await running.speak(await running.announce(), "one")
+    running.again()
+    done = StepDone("reply", 1)
+    for away in (True, False):
+        with suppress(Unavailable):
+            async with running.database.write() as db:
+                spoken = {"speak/1": "another"}
+                await turns.save_reply(db, running.turn, text="Another.", language="en", done=done, spoken=spoken)
+                if away:
+                    raise Unavailable("The commit fails.")
+    async with running.database.read() as db:
+        assert await turns.spoken(db, job_id=running.turn.job.id) == {}
+
+
 async def test_a_step_that_succeeded_is_not_lost_to_a_later_failure(running: Running) -> None:
     await running.speak(await running.announce())
     await running.fail()
