@@ -16,10 +16,11 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.queue import ENDED, JOB_CHANNEL
+from shared.queue import ENDED, JOB_CHANNEL, PASS_BY_S
 from shared.tasks import end
 
 RECONNECT_S = 0.5
+PASSED_BY_S = PASS_BY_S + 0.5  # after a reconnect: until then there may be who found Redis away, and told nothing
 STREAM = "parley:events:"
 TOLD = b"+"  # behind a job's id on the channel: it has new events
 KEPT_S = 600
@@ -104,7 +105,7 @@ class Feed:
 class JobEvents:
     """Turns the job channel into one `Waiter` for each who waits for a job or follows it.
 
-    After a reconnect, and at shutdown, everybody is woken.
+    After a reconnect, a moment later, and at shutdown, everybody is woken.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -175,6 +176,7 @@ class JobEvents:
                     await pubsub.subscribe(JOB_CHANNEL)
                     self.listening = True
                     self._wake_all()
+                    asyncio.get_running_loop().call_later(PASSED_BY_S, self._wake_all)
                     while True:
                         message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=30)
                         if message:
