@@ -28,7 +28,6 @@ async def follow_job(
                 try:
                     view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
                 except Unavailable:
-                    view = None
                     look_soon(stores, job_id)  # nothing is missed
                 except NotFound:
                     return
