@@ -51,19 +51,27 @@ class Backlog:
             raise Unavailable(detail, code="overloaded", retry_after=RETRY_S)
 
     @property
+    def room(self) -> int:
+        """For how many jobs there is room, as far as is known."""
+        return self._limit - (self._counted + self._added - self._added_before + self._adding)
+
+    @property
     def _is_full(self) -> bool:
-        return self._counted + self._added - self._added_before + self._adding >= self._limit
+        return self.room <= 0
 
 
 class Place:
-    """Room for one job."""
+    """Room for a job, or for some."""
 
     def __init__(self, backlog: Backlog) -> None:
         self._backlog = backlog
         self.taken = 0
 
-    async def take(self, db: AsyncSession) -> None:
-        """Hold it; raises Unavailable when there is none."""
+    async def take(self, db: AsyncSession, number: int = 1) -> bool:
+        """Hold it; raises Unavailable when there is none, and is False when there is some but not for all."""
         await self._backlog.check(db)
-        self.taken = 1
-        self._backlog._adding += 1  # noqa: SLF001 - its other half
+        if self._backlog.room < number:
+            return False
+        self.taken = number
+        self._backlog._adding += number  # noqa: SLF001 - its other half
+        return True

@@ -12,9 +12,9 @@ from fastapi.openapi.utils import get_openapi
 from api import errors, pages
 from api.auth import AuthMiddleware
 from api.backlog import Backlog
+from api.gathering import JobReader, Submits
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
-from api.reading import JobReader
 from api.routes import agent, events, health, job, message, session
 from api.schemas.problem import Problem
 from api.state import Stores
@@ -24,6 +24,7 @@ from shared.config import Settings
 from shared.db import Database
 from shared.events import JobEvents
 from shared.queue import Queue, open_redis
+from shared.services.job import Budget
 from shared.storage import Storage
 from shared.tasks import end
 
@@ -50,16 +51,20 @@ async def open_stores(
     warming = asyncio.create_task(own_audio.warm())
     discarding: set[asyncio.Task[None]] = set()
     try:
+        backlog = Backlog(settings.max_unfinished_jobs)
+        budget = Budget(settings.max_attempts, settings.job_deadline)
         stores = Stores(
             settings=settings,
             database=database,
             jobs=JobReader(database),
+            submits=Submits(database, backlog, budget),
             queue=own_queue,
             events=events_,
             blobs=Storage(settings.embedded_blob_url),
             audio=own_audio,
-            backlog=Backlog(settings.max_unfinished_jobs),
+            backlog=backlog,
             lag=lag,
+            budget=budget,
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(stores))

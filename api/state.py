@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 from api.backlog import Backlog
+from api.gathering import JobReader, Submits
 from api.lag import LoopLag
-from api.reading import JobReader
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
@@ -22,15 +22,12 @@ class Stores:
     settings: Settings
     database: Database
     jobs: JobReader
+    submits: Submits
     queue: Queue
     events: JobEvents
     blobs: Storage
     audio: AudioPool
     backlog: Backlog
     lag: LoopLag
+    budget: Budget  # what each new job may use up
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it
-
-    @property
-    def budget(self) -> Budget:
-        """What each new job may use up."""
-        return Budget(self.settings.max_attempts, self.settings.job_deadline)

@@ -7,6 +7,7 @@ from uuid_utils.compat import uuid7
 from shared.models import LOCAL_USER_ID, Agent, Job, Session
 from shared.services import message as messages
 from shared.services.job import Budget
+from shared.services.message import Submission
 
 BUDGET = Budget(attempts=4, deadline_s=3_600)
 
@@ -28,13 +29,6 @@ async def make_job(
     """A submitted text; in a session of its own unless one is given."""
     session = session or await make_session(db)
     job_id = uuid7()
-    await messages.submit(
-        db,
-        job_id=job_id,
-        owner_id=LOCAL_USER_ID,
-        session_id=session.id,
-        text="Hello",
-        reply_audio=reply_audio,
-        budget=budget,
-    )
+    said = Submission(job_id, LOCAL_USER_ID, session.id, reply_audio, text="Hello")
+    await messages.submit(db, said, budget)
     return (await db.exec(select(Job).where(Job.id == job_id))).one()

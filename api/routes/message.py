@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
+from uuid_utils.compat import uuid7
 
 from api.deps import CurrentUser, DbRead, Deps, Page
 from api.idempotency import Once, once
@@ -21,6 +22,7 @@ from shared.services import blob as blobs
 from shared.services import idempotency as keys
 from shared.services import message as messages
 from shared.services.job_view import JobView
+from shared.services.message import Submission
 
 router = APIRouter(prefix="/message", tags=["message"], responses=PROBLEMS)
 
@@ -63,14 +65,16 @@ async def submit_text(
     body: TextSubmit, user_id: CurrentUser, stores: Deps, wait: Wait, key: Once, response: Response
 ) -> JobRead:
     """Say something in text. The job that answers it comes back at once."""
+    if key is None:
+        added = await stores.submits.add(Submission(uuid7(), user_id, **body.model_dump()))
+        return await _accepted(stores, user_id, added.job.id, wait, response, added)
     request = keys.fingerprint("message/text", body.model_dump_json())
     view = None
     with once(response) as job:
         async with stores.backlog.place() as place, stores.database.write() as db:
             job.id = await keys.new_id(db, owner_id=user_id, key=key, request=request)
             await place.take(db)
-            said = body.model_dump()
-            view = await messages.submit(db, job_id=job.id, owner_id=user_id, budget=stores.budget, **said)
+            view = await messages.submit(db, Submission(job.id, user_id, **body.model_dump()), stores.budget)
     return await _accepted(stores, user_id, job.id, wait, response, view)
 
 
@@ -105,16 +109,15 @@ async def submit_voice(
             same = keys.fingerprint("message/voice", form.model_dump_json(), upload.content.sha256)
             job.id = await keys.new_id(db, owner_id=user_id, key=key, request=same)
             await place.take(db)
-            view = await messages.submit(
-                db,
+            said = Submission(
                 job_id=job.id,
                 owner_id=user_id,
                 session_id=form.session_id,
                 blob_id=upload.blob.id,
                 language_hint=form.language,
                 reply_audio=form.reply_audio,
-                budget=stores.budget,
             )
+            view = await messages.submit(db, said, stores.budget)
             await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
     accepted = await _accepted(stores, user_id, job.id, wait, response, view)
     if request.headers.get("accept", "").startswith("audio/") and accepted.result and accepted.result.audio:

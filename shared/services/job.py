@@ -44,6 +44,7 @@ from shared.models import (
 )
 from shared.services import blob as blobs
 from shared.services import session as sessions
+from shared.services.page import padded
 
 _job, _message, _step = table(Job), table(Message), table(Step)
 _earlier = _job.alias()
@@ -155,14 +156,15 @@ _ASK = (
 )
 _UNFINISHED = select(func.count()).select_from(_job).where(is_unfinished(_job.c.status))
 _AHEAD = _UNFINISHED.where(_job.c.session_id == bindparam("session", type_=Uuid()))
-_ADD = (
-    insert(_job)
-    .values(
-        **{name: value for name, value in defaults(Job).items() if name != "reply_audio"},
-        deadline_at=db_now(seconds("deadline_s")),
-        dispatched_at=case((bindparam("send", type_=Boolean()), db_now())),
-    )
-    .returning(_job.c.created_at)
+_AHEAD_IN = (
+    select(_job.c.session_id, func.count())
+    .where(_job.c.session_id.in_(bindparam("sessions", type_=Uuid(), expanding=True)), is_unfinished(_job.c.status))
+    .group_by(_job.c.session_id)
+)
+_ADD = insert(_job).values(
+    **{name: value for name, value in defaults(Job).items() if name != "reply_audio"},
+    deadline_at=db_now(seconds("deadline_s")),
+    dispatched_at=case((bindparam("send", type_=Boolean()), db_now())),
 )
 
 
@@ -202,12 +204,25 @@ async def add(db: AsyncSession, job: Job, *, deadline_s: float) -> int:
     It is dispatched after the commit unless the session is busy.
     """
     ahead = int((await db.exec(_AHEAD, params={"session": job.session_id})).one())
-    given = {"id", "owner_id", "session_id", "seq", "kind", "reply_audio", "language_hint", "attempts_left"}
-    row = {**job.model_dump(include=given), "deadline_s": deadline_s, "send": ahead == 0}
-    job.created_at = (await db.exec(_ADD, params=row)).scalar_one()
-    if ahead == 0:
-        after_commit(db, Dispatch(job.id, job.dispatch_no))
+    await add_all(db, [(job, ahead)], deadline_s=deadline_s)
     return ahead
+
+
+async def ahead_in(db: AsyncSession, session_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """The unfinished jobs of each session that has some."""
+    return dict((await db.exec(_AHEAD_IN, params={"sessions": padded(session_ids)})).all())
+
+
+async def add_all(db: AsyncSession, jobs: Sequence[tuple[Job, int]], *, deadline_s: float) -> None:
+    """Queue turns of locked sessions, each with the number of unfinished jobs ahead of it."""
+    given = {
+        "id", "created_at", "owner_id", "session_id", "seq", "kind", "reply_audio", "language_hint", "attempts_left"
+    }  # fmt: skip
+    rows = [{**job.model_dump(include=given), "deadline_s": deadline_s, "send": ahead == 0} for job, ahead in jobs]
+    await db.exec(_ADD, params=rows)
+    for job, ahead in jobs:
+        if ahead == 0:
+            after_commit(db, Dispatch(job.id, job.dispatch_no))
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> Job:

@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.models import Blob, Job, JobStatus, Message, MessageRole, Step, is_unfinished
 from shared.services.job import missing
-from shared.services.page import PageRequest, newest_first
+from shared.services.page import PageRequest, newest_first, padded
 
 MOST = 256  # jobs in one query
 PLACES = {"transcribe": 0, "reply": 1, "speak": 2}
@@ -88,7 +88,7 @@ async def get_many(db: AsyncSession, *, owner_id: UUID, job_ids: Sequence[UUID])
     if len(job_ids) == 1:
         rows = await db.exec(_ONE, params={"job": job_ids[0], "owner": owner_id})
     else:
-        rows = await db.exec(_MANY, params={"jobs": _padded(job_ids), "owner": owner_id})
+        rows = await db.exec(_MANY, params={"jobs": padded(job_ids), "owner": owner_id})
     return _gathered(rows.all())
 
 
@@ -96,7 +96,7 @@ async def ended(db: AsyncSession, job_ids: Sequence[UUID]) -> set[UUID]:
     """Those of the jobs that have ended, or are gone."""
     left: set[UUID] = set()
     for start in range(0, len(job_ids), MOST):
-        left.update((await db.exec(_UNFINISHED, params={"jobs": _padded(job_ids[start : start + MOST])})).all())
+        left.update((await db.exec(_UNFINISHED, params={"jobs": padded(job_ids[start : start + MOST])})).all())
     return set(job_ids) - left
 
 
@@ -117,12 +117,6 @@ async def list_(
     these = _VIEWS.where(col(Job.id).in_([job.id for job in jobs]))
     views = _gathered((await db.exec(these)).all()) if jobs else {}
     return [views[job.id] for job in jobs if job.id in views], next_cursor
-
-
-def _padded(job_ids: Sequence[UUID]) -> list[UUID]:
-    """As many as a power of two, by repetition: few lengths are few statements to prepare."""
-    full = 1 << (len(job_ids) - 1).bit_length()
-    return [*job_ids, *[job_ids[-1]] * (full - len(job_ids))]
 
 
 def _gathered(rows: Iterable[Any]) -> dict[UUID, JobView]:

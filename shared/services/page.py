@@ -63,3 +63,9 @@ def _moment(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(text)
     return moment.astimezone(UTC)  # OverflowError at either end of the calendar
+
+
+def padded(ids: Sequence[UUID]) -> list[UUID]:
+    """As many as a power of two, by repetition: few lengths are few statements to prepare."""
+    full = 1 << (len(ids) - 1).bit_length()
+    return [*ids, *[ids[-1]] * (full - len(ids))]

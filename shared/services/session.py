@@ -1,10 +1,11 @@
 """The rules of sessions."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Uuid, bindparam
+from sqlalchemy import ColumnElement, Integer, Uuid, bindparam
 from sqlmodel import col, select, update
 from sqlmodel import delete as sql_delete
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -19,11 +20,16 @@ _session = table(Session)
 _THIS = _session.c.id == bindparam("session", type_=Uuid())
 _LOCK = update(_session).where(_THIS).values(last_activity_at=db_now())
 _TRY_LOCK = select(_session.c.id).where(_THIS).with_for_update(skip_locked=True)
+_owned = (_THIS, _session.c.owner_id == bindparam("owner", type_=Uuid()))
+_taken = bindparam("numbers", type_=Integer())
 _TAKE_NUMBERS = (
     update(_session)
-    .where(_THIS, _session.c.owner_id == bindparam("owner", type_=Uuid()))
-    .values(next_seq=_session.c.next_seq + 2, last_activity_at=db_now())
-    .returning(_session.c.next_seq - 2)
+    .where(*_owned)
+    .values(next_seq=_session.c.next_seq + _taken, last_activity_at=db_now())
+    .returning(_session.c.next_seq - _taken, _session.c.last_activity_at)
+)
+_TRY_TAKE_NUMBERS = _TAKE_NUMBERS.where(
+    _session.c.id == select(_session.c.id).where(*_owned).with_for_update(skip_locked=True).scalar_subquery()
 )
 
 
@@ -86,13 +92,26 @@ async def try_lock(db: AsyncSession, session_id: UUID | None) -> bool:
     return (await db.exec(_TRY_LOCK, params={"session": session_id})).first() is not None
 
 
-async def take_numbers(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> int:
-    """Lock the session and take two numbers, a message's and its reply's: the first. NotFound for another's session."""
-    taken = await db.exec(_TAKE_NUMBERS, params={"session": session_id, "owner": owner_id})
-    seq = taken.scalar_one_or_none()
-    if seq is None:
+class Numbers(NamedTuple):
+    """Numbers of a session that were taken, from `first`, and when."""
+
+    first: int
+    at: datetime
+
+
+async def take_numbers(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> Numbers:
+    """Lock the session and take two numbers, a message's and its reply's; NotFound for another's session."""
+    taken = (await db.exec(_TAKE_NUMBERS, params={"session": session_id, "owner": owner_id, "numbers": 2})).first()
+    if taken is None:
         raise missing()
-    return int(seq)
+    return Numbers(*taken)
+
+
+async def try_take_numbers(db: AsyncSession, *, owner_id: UUID, session_id: UUID, turns: int) -> Numbers | None:
+    """`take_numbers` for some turns; None when the session is another's, or somebody has it just now."""
+    params = {"session": session_id, "owner": owner_id, "numbers": 2 * turns}
+    taken = (await db.exec(_TRY_TAKE_NUMBERS, params=params)).first()
+    return Numbers(*taken) if taken else None
 
 
 async def delete(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> None:

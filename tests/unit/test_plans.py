@@ -43,6 +43,7 @@ from shared.services import session as sessions
 from shared.services import turn as turns
 from shared.services import worker as workers
 from shared.services.job import Budget, Claim
+from shared.services.message import Submission
 from shared.services.page import PageRequest
 from shared.services.turn import StepDone, Turn, Used
 from tests.factories import BUDGET
@@ -149,17 +150,21 @@ class Flows:
         await self.deletions()
 
     async def submits(self) -> None:
-        asked: dict[str, Any] = {**OWNER, "session_id": number(7), "reply_audio": False, "budget": BUDGET}
+        asked: dict[str, Any] = {**OWNER, "session_id": number(7), "reply_audio": False}
         for _ in range(2):
             with suppress(keys.ReplayError):
                 async with self._database.write() as db:
                     job_id = await keys.new_id(db, **OWNER, key="new", request="0")
                     assert await jobs.count_unfinished(db) == WAITING
-                    await messages.submit(db, job_id=job_id, text="Hello", **asked)
+                    await messages.submit(db, Submission(job_id, **asked, text="Hello"), BUDGET)
         async with self._database.write() as db:
             note = await blobs.add(db, **OWNER, session_id=number(7), purpose=BlobPurpose.UPLOAD)
-            await messages.submit(db, job_id=uuid4(), blob_id=note.id, **asked)
+            await messages.submit(db, Submission(uuid4(), **asked, blob_id=note.id), BUDGET)
             await blobs.ready(db, blob_id=note.id, session_id=number(7), content=CONTENT)
+
+        async with self._database.write() as db:
+            many = [Submission(uuid4(), **{**asked, "session_id": number(n)}, text="Hello") for n in (7, 8, 9, 7)]
+            assert all(await messages.submit_many(db, many, BUDGET))
 
     async def reads(self) -> None:
         async with self._database.read() as db:
@@ -243,7 +248,7 @@ class Flows:
         await self.claim(number(FINISHED + 14), lease_s=-1.0)
         async with self._database.write() as db:
             late: dict[str, Any] = {**OWNER, "session_id": number(499), "text": "Hello", "reply_audio": False}
-            await messages.submit(db, job_id=uuid4(), **late, budget=Budget(4, -1.0))
+            await messages.submit(db, Submission(uuid4(), **late), Budget(4, -1.0))
             await workers.beat(db, worker_id=uuid4(), host="here", pid=1)
             assert await overdue.reclaim_lost(db) == 1
             assert await overdue.expire_overdue(db) == 1
