@@ -102,7 +102,7 @@ class Submits:
 
     async def _submit(self, asked: list[Submission]) -> Sequence[JobView | Exception | None]:
         if len(asked) == 1:
-            return [None]
+            return [await self._alone(asked[0])]
         async with self._backlog.place() as place, self._database.write() as db:
             if not await place.take(db, len(asked)):
                 return [None] * len(asked)

@@ -8,6 +8,7 @@ from math import inf
 from typing import Annotated
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, Header, Response
 
 from api.state import Stores
@@ -15,8 +16,10 @@ from shared.errors import Unavailable
 from shared.services import job_view
 from shared.services.job_view import JobView
 
+log = structlog.get_logger(__name__)
+
 MAX_WAIT_S = 60
-LOOK_AGAIN_S = 10.0  # Redis only wakes: what a worker could not tell is found in SQL
+LOOK_AGAIN_S = 5.0  # Redis only wakes: what a worker could not tell is found in SQL
 AWAY_S = 2.0  # how often SQL is asked while nobody can be told anything, or SQL does not answer
 POLL_S = 1
 
@@ -87,10 +90,13 @@ async def look_again_forever(stores: Stores) -> None:
         try:
             async with stores.database.read() as db:
                 ended = await job_view.ended(db, watched)
-        except Unavailable:
-            continue
-        for job_id in watched:
-            stores.events.wake(job_id, ended=job_id in ended)
+        except Unavailable as error:
+            log.warning("waiting.store_away", code=error.code)
+        except Exception:  # the loop must not die
+            log.exception("waiting.broke")
+        else:
+            for job_id in watched:
+                stores.events.wake(job_id, ended=job_id in ended)
 
 
 def describe(response: Response, view: JobView, wait: int) -> None:

@@ -71,13 +71,14 @@ class Queue:
         clock = asyncio.get_running_loop()
         if clock.time() < self._away_until:
             return
+        told = dict.fromkeys(effects)
         try:
             async with self.redis.pipeline(transaction=False) as pipe:
-                for effect in dict.fromkeys(effects):
+                for effect in told:
                     match effect:
                         case Dispatch():
                             dispatch(pipe, effect)
-                        case JobChanged(job_id, ended) if ended or JobChanged(job_id, ended=True) not in effects:
+                        case JobChanged(job_id, ended) if ended or JobChanged(job_id, ended=True) not in told:
                             pipe.publish(JOB_CHANNEL, str(job_id).encode() + (ENDED if ended else b""))
                 await pipe.execute()
         except (RedisError, OSError) as error:

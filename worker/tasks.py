@@ -31,7 +31,7 @@ async def run_job(ctx: dict[str, Any], job_id: str) -> None:
     """Run one job of the queue. An entry whose job is not to be had, now or ever, is dropped without a word."""
     worker: Worker = ctx["worker"]
     with structlog.contextvars.bound_contextvars(job_id=job_id):
-        turn = await _claim(worker, UUID(job_id))
+        turn = await _taken(worker, UUID(job_id))
         if turn is None:
             return
         claim = turn.claim
@@ -52,8 +52,29 @@ async def run_job(ctx: dict[str, Any], job_id: str) -> None:
             await _settle(worker, claim, StepFailedError(OUTSIDE, error))
         except Exception:  # whatever it is, the job must end and the worker must not
             log.exception("job.broke")
-            ours = AppError("Something went wrong on our side. The job id finds it in the log.", code="internal")
-            await _settle(worker, claim, StepFailedError(OUTSIDE, ours))
+            await _settle(worker, claim, StepFailedError(OUTSIDE, _ours()))
+
+
+def _ours() -> AppError:
+    return AppError("Something went wrong on our side. The job id finds it in the log.", code="internal")
+
+
+async def _taken(worker: Worker, job_id: UUID) -> Turn | None:
+    """Claim a job and read its turn. A shutdown meanwhile hands it back; what can't be read ends the job."""
+    claiming = asyncio.create_task(_claim(worker, job_id))
+    try:
+        return await asyncio.shield(claiming)
+    except asyncio.CancelledError:
+        if turn := await claiming:
+            await asyncio.shield(_hand_back(worker, turn.claim))
+        raise
+    except Exception:  # as in `run_job`
+        log.exception("job.broke")
+        async with worker.database.write() as db:
+            claim = await jobs.claim(db, job_id=job_id, worker_id=worker.id, lease_s=worker.settings.lease_s)
+        if claim:
+            await _settle(worker, claim, StepFailedError(OUTSIDE, _ours()))
+        return None
 
 
 async def _claim(worker: Worker, job_id: UUID) -> Turn | None:

@@ -1,14 +1,23 @@
-"""One job, when its worker has to go."""
+"""One job, when its worker has to go, or can't read it."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
 from sqlmodel import select
 
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.models import Job, JobStatus
+from shared.queue import Queue, open_redis
+from tests.factories import make_job
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import live_parley
+from tests.locks import database_locked
+from worker.state import Worker, open_worker
+from worker.tasks import run_job
 
 
 async def stop_in_the_middle(settings: Settings, audio_pool: AudioPool, fake: FakeOpenAI, *, cancel: bool) -> Job:
@@ -38,3 +47,44 @@ async def test_a_cancel_is_not_forgotten_when_the_worker_stops(
 ) -> None:
     job = await stop_in_the_middle(settings, audio_pool, fake, cancel=True)
     assert job.status == JobStatus.CANCELLED
+
+
+@pytest.fixture
+async def worker(settings: Settings, audio_pool: AudioPool) -> AsyncIterator[Worker]:
+    """A worker that takes only what it is given."""
+    queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
+    async with open_worker(settings, queue, audio_pool) as opened:
+        yield opened
+    await queue.close()
+
+
+async def stored(worker: Worker) -> Job:
+    async with worker.database.read() as db:
+        return (await db.exec(select(Job))).one()
+
+
+async def test_a_worker_that_is_stopped_while_it_claims_hands_the_job_back_unused(
+    worker: Worker, settings: Settings
+) -> None:
+    async with worker.database.write() as db:
+        job = await make_job(db)
+    async with database_locked(str(settings.embedded_database_url)):
+        running = asyncio.create_task(run_job({"worker": worker}, str(job.id)))
+        await asyncio.sleep(0.3)
+        running.cancel()
+        await asyncio.sleep(0.1)
+    await asyncio.gather(running, return_exceptions=True)
+    job = await stored(worker)
+    assert (job.status, job.attempts_left, job.lost_leases) == (JobStatus.QUEUED, settings.max_attempts, 0)
+    assert (job.attempt, job.lease_token) == (1, None)
+
+
+async def test_a_turn_that_cannot_be_read_fails_and_does_not_come_back(worker: Worker) -> None:
+    async with worker.database.write() as db:
+        job = await make_job(db)
+        connection = await db.connection()
+        await connection.exec_driver_sql("UPDATE message SET kind = 'nonsense'")
+    await run_job({"worker": worker}, str(job.id))
+    job = await stored(worker)
+    assert job.status == JobStatus.FAILED
+    assert (job.error or {})["code"] == "internal"

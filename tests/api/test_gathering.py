@@ -1,15 +1,20 @@
-"""Reading jobs for many clients at once, and looking again for those who wait."""
+"""What many clients do at once: reading, submitting and waiting."""
 
 import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from sqlmodel import col, delete, update
+from uuid_utils.compat import uuid7
 
 from api.waiting import AWAY_S
 from shared.errors import NotFound
 from shared.models import LOCAL_USER_ID, Job, JobStatus
-from tests.live import Live
+from shared.services import session as sessions
+from shared.services.job_view import JobView
+from shared.services.message import Submission
+from tests.live import API, Live
 from tests.locks import database_locked
 from tests.statements import recorded
 
@@ -36,6 +41,42 @@ async def test_jobs_that_are_asked_for_in_the_same_moment_are_one_query(parley_w
     assert len(visits.sent) == 2  # one for each owner
     assert [view.job.id for view in views[:-2] if not isinstance(view, BaseException)] == known * 3
     assert [type(view) for view in views[-2:]] == [NotFound, NotFound]
+
+
+async def submit(live: Live, session_id: str) -> tuple[int, int]:
+    """Status, and the place in line."""
+    answer = await live.http.post(f"{API}/message/text", json={"session_id": session_id, "text": "Hello"})
+    return answer.status_code, answer.json().get("queue_position", -1)
+
+
+async def test_texts_that_are_submitted_in_the_same_moment_are_few_transactions(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    ids = [(await live.session())["id"] for _ in range(4)]
+    asked = [Submission(uuid7(), LOCAL_USER_ID, UUID(one), False, "Hello") for one in [*ids * 5, str(uuid4())]]
+    with recorded() as visits:
+        *views, missing = await asyncio.gather(*[live.stores.submits.add(one) for one in asked], return_exceptions=True)
+    assert visits.commits == 1
+    assert isinstance(missing, NotFound)
+    assert [view.queue_position for view in views if isinstance(view, JobView)] == sorted([*range(5)] * 4)
+    for session in ids:
+        said = (await live.http.get(f"{API}/message/conversation/{session}")).json()["items"]
+        assert [message["seq"] for message in said] == [1, 3, 5, 7, 9]
+        waiting = [(await live.http.get(f"{API}/job/{message['job_id']}")).json() for message in said]
+        assert [job["queue_position"] for job in waiting] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("stack", ["servers"], indirect=True)  # SQLite has one lock for all
+async def test_nobody_waits_for_a_session_that_somebody_else_has(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    held, *free = [(await live.session())["id"] for _ in range(6)]
+    async with live.stores.database.write() as db:
+        await sessions.lock(db, UUID(held))
+        late = asyncio.create_task(submit(live, held))
+        async with asyncio.timeout(1):  # the lock's own timeout is longer
+            answers = await asyncio.gather(*[submit(live, session) for session in free * 3])
+        assert {status for status, _ in answers} == {202}
+        assert not late.done()
+    assert await late == (202, 0)
 
 
 async def test_whoever_waits_is_not_refused_when_sql_goes_away_meanwhile(parley_without_worker: Live) -> None:
