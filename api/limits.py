@@ -31,6 +31,9 @@ class UnreadBodyMiddleware:
             return
         headers = Headers(scope=scope)
         unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        if not unread:
+            await self.app(scope, receive, send)
+            return
         closing = False
 
         async def received() -> Message:

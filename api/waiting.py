@@ -3,8 +3,8 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from functools import partial
-from math import inf
 from typing import Annotated
 from uuid import UUID
 
@@ -38,43 +38,53 @@ Wait = Annotated[int, Depends(get_wait)]
 
 
 async def wait_for_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds: float) -> JobView:
-    """The job when it has ended, or as it is after `seconds`; raises NotFound, also when it is deleted meanwhile."""
-    if not seconds:
-        return await stores.jobs.get(owner_id=owner_id, job_id=job_id)
-    views = watch_job(stores, owner_id=owner_id, job_id=job_id, seconds=seconds, for_end=True)
-    return [view async for view in views][-1]
+    """The job when it has ended, or as it is after `seconds`; raises NotFound, also when it is deleted meanwhile.
 
-
-async def watch_job(
-    stores: Stores, *, owner_id: UUID, job_id: UUID, seconds: float = inf, for_end: bool = False
-) -> AsyncGenerator[JobView]:
-    """Yield the job as it is, and again when it has changed, until it ends, `seconds` pass or we shut down.
-
-    With `for_end` the changes before its end may be left out.
+    Nothing is kept of it meanwhile: thousands may wait.
     """
-    until = None if seconds == inf else asyncio.get_running_loop().time() + seconds
-    seen, over = None, False
-    async with stores.events.watch(job_id, for_end=for_end) as changed:
+    clock = asyncio.get_running_loop()
+    until = clock.time() + seconds
+    known = False
+    async with stores.events.watch(job_id, for_end=True) as changed:
+        while True:
+            changed.clear()
+            over = clock.time() >= until or stores.events.closing
+            try:
+                view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+                if view.ended or over:
+                    return view
+                del view
+                known = True
+            except Unavailable:
+                if over or not known:
+                    raise  # else its end can be waited for
+                look_soon(stores, job_id)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await changed.wait()
+
+
+async def watch_job(stores: Stores, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[JobView]:
+    """Yield the job as it is, and again when it has changed, until it ends or we shut down."""
+    seen = None
+    async with stores.events.watch(job_id) as changed:
         while True:
             changed.clear()
             try:
                 view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
             except Unavailable:
                 if seen is None:
-                    raise  # else the job is known, and its end can be waited for
+                    raise
                 look_soon(stores, job_id)
             else:
                 if view.etag != seen:
                     seen = view.etag
                     yield view
-                over = over or view.ended
-            if over or stores.events.closing:
+                if view.ended:
+                    return
+            if stores.events.closing:
                 return
-            try:
-                async with asyncio.timeout_at(until):
-                    await changed.wait()
-            except TimeoutError:
-                over = True  # after a last look
+            await changed.wait()
 
 
 def look_soon(stores: Stores, job_id: UUID) -> None:

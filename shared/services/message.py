@@ -10,6 +10,7 @@ from sqlalchemy import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
+from uuid_utils.compat import uuid7
 
 from shared.errors import NotFound
 from shared.models import Blob, Job, Message, MessageKind, MessageRole, Session, table
@@ -99,7 +100,10 @@ def _rows(said: Submission, numbers: Numbers, budget: jobs.Budget) -> tuple[Job,
         language_hint=said.language_hint,
         attempts_left=budget.attempts,
     )
-    return job, Message(**ours, job_id=said.job_id, role=MessageRole.USER, text=said.text, blob_id=said.blob_id)
+    message = Message(
+        **ours, id=uuid7(), job_id=said.job_id, role=MessageRole.USER, text=said.text, blob_id=said.blob_id
+    )
+    return job, message
 
 
 def _row_of(message: Message) -> dict[str, Any]:

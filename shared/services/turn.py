@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Integer, Uuid, bindparam, exists, func, insert, or_, tuple_
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
 
 from shared.db import db_now, seconds
 from shared.models import (
@@ -81,7 +82,7 @@ class Turn:
     history: Sequence[Said]
     voice_note: Blob | None
     reply: Message | None
-    steps: dict[str, Step]
+    steps: dict[str, "Step | StepDone"]
     sentence_keys: dict[str, str]
 
     @property
@@ -161,6 +162,7 @@ async def save_reply(
     if turn.message.kind == MessageKind.TEXT:
         await _save_heard(db, turn, language=language)
     turn.reply = Message(
+        id=uuid7(),
         owner_id=turn.job.owner_id,
         session_id=turn.session.id,
         job_id=turn.job.id,
@@ -226,7 +228,7 @@ async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, co
     )
     if (await db.exec(select(made))).one():
         return
-    await _write_step(db, claim, Step(status=StepStatus.FAILED, error_code=code, **_told(claim, done)))
+    await _write_step(db, claim, done, status=StepStatus.FAILED, error_code=code)
 
 
 async def _drop_other_words(db: AsyncSession, turn: Turn, spoken: Mapping[str, str]) -> None:
@@ -261,32 +263,25 @@ async def _save_heard(db: AsyncSession, turn: Turn, *, language: str, text: str 
 
 
 async def _save_step(db: AsyncSession, turn: Turn, done: StepDone, *, blob_id: UUID | None = None) -> None:
-    told = _told(turn.claim, done)
-    step = Step(status=StepStatus.SUCCEEDED, input_hash=done.input_hash, blob_id=blob_id, **told)
-    await _write_step(db, turn.claim, step)
-    turn.steps[done.name] = step
+    await _write_step(db, turn.claim, done, status=StepStatus.SUCCEEDED, input_hash=done.input_hash, blob_id=blob_id)
+    turn.steps[done.name] = done
     if done.used and done.provider and done.model:
         await _save_usage(db, turn, done, done.used)
 
 
-def _told(claim: Claim, done: StepDone) -> dict[str, Any]:
-    told = {"duration_ms": done.duration_ms, "provider": done.provider, "model": done.model}
-    return {"job_id": claim.job_id, "name": done.name, "attempt": claim.attempt, **told}
-
-
 async def _is_saved(db: AsyncSession, turn: Turn, done: StepDone) -> bool:
     """Whether this very output is there: the database was away when it was to say so of an earlier try."""
-    saved = select(Step).where(
+    saved = select(Step.id).where(
         Step.job_id == turn.job.id,
         Step.name == done.name,
         Step.status == StepStatus.SUCCEEDED,
         Step.attempt == turn.claim.attempt,
         Step.input_hash == done.input_hash,
     )
-    step = (await db.exec(saved)).first()
-    if step:
-        turn.steps[done.name] = step
-    return step is not None
+    if (await db.exec(saved)).first() is None:
+        return False
+    turn.steps[done.name] = done
+    return True
 
 
 async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone, used: Used) -> None:
@@ -301,25 +296,35 @@ async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone, used: Used) 
         again = update(Usage).where(*spent).values(provider=done.provider, model=done.model, **more)
         if (await db.exec(again)).rowcount:
             return
-    usage = Usage(
-        owner_id=turn.job.owner_id,
-        agent_id=turn.agent.id,
-        session_id=turn.session.id,
-        job_id=turn.job.id,
-        step=done.name,
-        provider=done.provider or "",
-        model=done.model or "",
+    usage = {
+        "id": uuid7(),
+        "owner_id": turn.job.owner_id,
+        "agent_id": turn.agent.id,
+        "session_id": turn.session.id,
+        "job_id": turn.job.id,
+        "step": done.name,
+        "provider": done.provider,
+        "model": done.model,
         **vars(used),
-    )
-    await db.exec(_ADD_USAGE, params=usage.model_dump(exclude={"created_at", "updated_at"}))
+    }
+    await db.exec(_ADD_USAGE, params=usage)
 
 
-async def _write_step(db: AsyncSession, claim: Claim, step: Step) -> None:
+async def _write_step(db: AsyncSession, claim: Claim, done: StepDone, **outcome: Any) -> None:
     """Write a step in the place of what an earlier attempt wrote."""
     if claim.attempt > 1:
-        before = (col(Step.job_id) == step.job_id, col(Step.name) == step.name)
+        before = (col(Step.job_id) == claim.job_id, col(Step.name) == done.name)
         await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*before, col(Step.blob_id).is_not(None))))
         await db.exec(delete(Step).where(*before))
-    by_the_database = {"created_at", "updated_at", "started_at", "finished_at"}
-    row = step.model_dump(exclude=by_the_database)
-    await db.exec(_ADD_STEP, params={**row, "ago_s": -step.duration_ms / 1_000})
+    step = {
+        "id": uuid7(),
+        "job_id": claim.job_id,
+        "name": done.name,
+        "attempt": claim.attempt,
+        "ago_s": -done.duration_ms / 1_000,
+        "duration_ms": done.duration_ms,
+        "provider": done.provider,
+        "model": done.model,
+        **outcome,
+    }
+    await db.exec(_ADD_STEP, params=step)
