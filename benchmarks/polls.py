@@ -1,7 +1,7 @@
 """Polls of a finished job per second, beside a bare FastAPI route that reads one row by its key; and 304 beside 200.
 
-Each has one API process under the same uvicorn, the same database, the same 64 rows in turn, and a pool of the same size; they are
-asked in turn by the same clients. The bare route knows no users, ETags, results or links.
+Each has one API process under the same uvicorn, the same database, the same 64 rows in turn, and a pool of the same
+size; they are asked in turn by the same clients. The bare route knows no users, ETags, results or links.
 """
 
 import statistics
