@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+import aiohttp
 import httpx2
 import openai
 
 from shared.errors import Upstream
 
 # Garbage surfaces as ValueError (JSON, UTF-8, header values) or RuntimeError (nesting, a stream read too late).
-FAULTS = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, RuntimeError)
+FAULTS = (
+    openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError, ValueError, RuntimeError
+)  # fmt: skip
 
 
 class Kind(NamedTuple):
@@ -63,9 +66,10 @@ _BY_STATUS = {
     429: RATE_LIMITED,
 }
 _BY_TYPE: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
-    ((httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol), UNREACHABLE),
+    ((aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError), UNREACHABLE),
+    ((httpx2.ProxyError, httpx2.UnsupportedProtocol), UNREACHABLE),
     ((httpx2.TimeoutException, TimeoutError), TIMED_OUT),
-    ((httpx2.TransportError, OSError), BROKEN_OFF),
+    ((aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, httpx2.TransportError, OSError), BROKEN_OFF),
 )
 
 
@@ -96,9 +100,8 @@ def classify(error: BaseException, *, provider: str, model: str) -> Upstream:
 def _kind_of(error: BaseException) -> Kind:
     if isinstance(error, openai.APIStatusError):
         return _named_kind(error) or _status_kind(error.status_code)
-    if isinstance(error, openai.APIConnectionError):
-        cause = error.__cause__
-        return _kind_of(cause) if isinstance(cause, httpx2.HTTPError) else UNREACHABLE
+    if isinstance(error, openai.APIConnectionError | httpx2.HTTPError) and error.__cause__:
+        return _kind_of(error.__cause__)  # what the transport met
     if isinstance(error, openai.APIError):  # an error object inside a stream that had begun with 200
         status = error.code if error.code and error.code.isdecimal() else "500"
         return _named_kind(error) or _status_kind(int(status))

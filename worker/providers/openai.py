@@ -50,7 +50,7 @@ class OpenAIProvider:
             timeout=httpx2.Timeout(
                 max(timeouts.first_byte_s, timeouts.idle_s), connect=timeouts.connect_s, pool=timeouts.connect_s
             ),
-            http_client=openai.DefaultAsyncHttpxClient(limits=CONNECTIONS),
+            http_client=openai.DefaultAioHttpClient(limits=CONNECTIONS),
         )
         if base_url:
             # The SDK takes these from the environment, and they are OpenAI's business only.
