@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from shared.db import Database
 from shared.services import job_view
 from shared.services import message as messages
 from shared.services.job import Budget, missing
-from shared.services.job_view import JobView
+from shared.services.job_view import JobState, JobView
 from shared.services.message import Submission
 
 K = TypeVar("K")
@@ -69,22 +70,29 @@ class JobReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._gathering = Gathering(self._read)
+        self._views = Gathering(partial(self._read, job_view.get_many))
+        self._states = Gathering(partial(self._read, job_view.states))
 
     async def get(self, *, owner_id: UUID, job_id: UUID) -> JobView:
         """One job; raises NotFound or Unavailable. Others may have got the same view: change nothing in it."""
-        return await self._gathering.ask((owner_id, job_id))
+        return await self._views.ask((owner_id, job_id))
 
-    async def _read(self, asked: list[tuple[UUID, UUID]]) -> list[JobView | Exception]:
+    async def state(self, *, owner_id: UUID, job_id: UUID) -> JobState:
+        """`get`, but no more than tells whether it has changed."""
+        return await self._states.ask((owner_id, job_id))
+
+    async def _read(
+        self, read: Callable[..., Awaitable[dict[UUID, V]]], asked: list[tuple[UUID, UUID]]
+    ) -> list[V | Exception]:
         owned: defaultdict[UUID, set[UUID]] = defaultdict(set)
         for owner_id, job_id in asked:
             owned[owner_id].add(job_id)
-        views: dict[tuple[UUID, UUID], JobView] = {}
+        there: dict[tuple[UUID, UUID], V] = {}
         async with self._database.read() as db:
             for owner_id, job_ids in owned.items():
-                found = await job_view.get_many(db, owner_id=owner_id, job_ids=list(job_ids))
-                views |= {(owner_id, job_id): view for job_id, view in found.items()}
-        return [views.get(one) or missing() for one in asked]
+                found = await read(db, owner_id=owner_id, job_ids=list(job_ids))
+                there |= {(owner_id, job_id): one for job_id, one in found.items()}
+        return [there.get(one) or missing() for one in asked]
 
 
 class Submits:

@@ -9,12 +9,12 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, Header, Response
+from fastapi import Depends, Header
 
 from api.state import Stores
 from shared.errors import Unavailable
 from shared.services import job_view
-from shared.services.job_view import JobView
+from shared.services.job_view import JobState, JobView
 
 log = structlog.get_logger(__name__)
 
@@ -77,8 +77,8 @@ async def watch_job(stores: Stores, *, owner_id: UUID, job_id: UUID) -> AsyncGen
                     raise
                 look_soon(stores, job_id)
             else:
-                if view.etag != seen:
-                    seen = view.etag
+                if view.state != seen:
+                    seen = view.state
                     yield view
                 if view.ended:
                     return
@@ -109,11 +109,11 @@ async def look_again_forever(stores: Stores) -> None:
                 stores.events.wake(job_id, ended=job_id in ended)
 
 
-def describe(response: Response, view: JobView, wait: int) -> None:
-    """Set the headers that every answer with a job carries."""
-    response.headers["ETag"] = view.etag
-    response.headers["Cache-Control"] = "private, no-cache"
-    if not view.ended:
-        response.headers["Retry-After"] = str(POLL_S)
+def headers_of(state: JobState, wait: int = 0) -> dict[str, str]:
+    """The headers that every answer with a job carries, or that says that it has not changed."""
+    headers = {"ETag": state.etag, "Cache-Control": "private, no-cache"}
+    if not state.ended:
+        headers["Retry-After"] = str(POLL_S)
     if wait:
-        response.headers["Preference-Applied"] = f"wait={wait}"
+        headers["Preference-Applied"] = f"wait={wait}"
+    return headers

@@ -13,7 +13,7 @@ from api.schemas.job import JobRead
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEM_409, PROBLEM_416, PROBLEMS, Responses
 from api.sound import stream_reply
-from api.waiting import POLL_S, Wait, describe, wait_for_job
+from api.waiting import POLL_S, Wait, headers_of, wait_for_job
 from shared.errors import Conflict
 from shared.models import JobStatus
 from shared.services import job as jobs
@@ -51,10 +51,14 @@ async def get_job(
     if_none_match: Annotated[str | None, Header(description="ETag of the last poll.")] = None,
 ) -> JobRead | Response:
     """Poll a job; with `Prefer: wait=N` the answer is held until it has ended. A failed job is a 200 too."""
+    if if_none_match and not wait:
+        state = await stores.jobs.state(owner_id=user_id, job_id=job_id)
+        if matches(if_none_match, state.etag):
+            return Response(status_code=304, headers=headers_of(state))
     view = await wait_for_job(stores, owner_id=user_id, job_id=job_id, seconds=wait)
-    describe(response, view, wait)
-    if matches(if_none_match, view.etag):
-        return Response(status_code=304, headers=dict(response.headers))
+    if matches(if_none_match, view.state.etag):
+        return Response(status_code=304, headers=headers_of(view.state, wait))
+    response.headers.update(headers_of(view.state, wait))
     return JobRead.of(view)
 
 
@@ -64,7 +68,7 @@ async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response:
     async with stores.database.write() as db:
         await jobs.cancel(db, owner_id=user_id, job_id=job_id)
         view = await job_view.get(db, owner_id=user_id, job_id=job_id)
-    describe(response, view, wait=0)
+    response.headers.update(headers_of(view.state))
     return JobRead.of(view)
 
 
@@ -75,7 +79,7 @@ async def retry_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: 
         await place.take(db)
         await jobs.retry(db, owner_id=user_id, job_id=job_id, attempts=stores.settings.max_attempts)
         view = await job_view.get(db, owner_id=user_id, job_id=job_id)
-    describe(response, view, wait=0)
+    response.headers.update(headers_of(view.state))
     return JobRead.of(view)
 
 

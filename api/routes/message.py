@@ -17,7 +17,7 @@ from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEM_416, PROBLEMS, Responses
 from api.state import Stores
 from api.uploads import receive
-from api.waiting import Wait, describe, wait_for_job
+from api.waiting import Wait, headers_of, wait_for_job
 from shared.services import blob as blobs
 from shared.services import idempotency as keys
 from shared.services import message as messages
@@ -136,7 +136,7 @@ async def _accepted(
         view = submitted
     else:
         view = await wait_for_job(stores, owner_id=user_id, job_id=job_id, seconds=wait)
-    describe(response, view, wait)
+    response.headers.update(headers_of(view.state, wait))
     response.headers["Location"] = f"/api/v1/job/{job_id}"
     response.status_code = HTTPStatus.OK if wait and view.ended else HTTPStatus.ACCEPTED
     return JobRead.of(view)

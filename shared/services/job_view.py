@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Uuid, bindparam, func
@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.models import Blob, Job, JobStatus, Message, MessageRole, Step, is_unfinished
+from shared.models import Blob, Job, JobStatus, Message, MessageRole, Step, is_unfinished, table
 from shared.services.job import missing
 from shared.services.page import PageRequest, newest_first, padded
 
@@ -20,16 +20,18 @@ ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.E
 
 
 # built once: to build it costs several times what it costs to run it
-_said, _reply, _ahead = aliased(Message), aliased(Message), aliased(Job)
+_said, _reply = aliased(Message), aliased(Message)
+_job = table(Job)
+_ahead = _job.alias()
 _position = (
     select(func.count())
     .where(
-        is_unfinished(col(Job.status)),
-        _ahead.session_id == Job.session_id,
-        col(_ahead.seq) < col(Job.seq),
-        is_unfinished(col(_ahead.status)),
+        is_unfinished(_job.c.status),
+        _ahead.c.session_id == _job.c.session_id,
+        _ahead.c.seq < _job.c.seq,
+        is_unfinished(_ahead.c.status),
     )
-    .correlate(Job)
+    .correlate(_job)
     .scalar_subquery()
 )
 _VIEWS = (
@@ -40,11 +42,30 @@ _VIEWS = (
     .join(Step, col(Step.job_id) == col(Job.id), isouter=True)
     .execution_options(populate_existing=True)
 )
-_OWNED = _VIEWS.where(col(Job.owner_id) == bindparam("owner", type_=Uuid()))
-_ONE = _OWNED.where(col(Job.id) == bindparam("job", type_=Uuid()))
-_these = bindparam("jobs", type_=Uuid(), expanding=True)
-_MANY = _OWNED.where(col(Job.id).in_(_these))
-_UNFINISHED = select(Job.id).where(col(Job.id).in_(_these), is_unfinished(col(Job.status)))
+_owned = _job.c.owner_id == bindparam("owner", type_=Uuid())
+_this = _job.c.id == bindparam("job", type_=Uuid())
+_these = _job.c.id.in_(bindparam("jobs", type_=Uuid(), expanding=True))
+_ONE, _MANY = _VIEWS.where(_owned, _this), _VIEWS.where(_owned, _these)
+_STATES = select(_job.c.id, _job.c.version, _position, _job.c.status).where(_owned, _these)
+_UNFINISHED = select(_job.c.id).where(_these, is_unfinished(_job.c.status))
+
+
+class JobState(NamedTuple):
+    """As much of a job as tells whether a client has seen it."""
+
+    version: int
+    queue_position: int
+    status: JobStatus
+
+    @property
+    def etag(self) -> str:
+        """Strong: changes with whatever the job's view shows."""
+        return f'"{self.version}-{self.queue_position}"'
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in ENDED
 
 
 @dataclass
@@ -65,14 +86,14 @@ class JobView:
         return JobStatus.CANCELLING if cancelling else self.job.status
 
     @property
-    def etag(self) -> str:
-        """Strong: changes with whatever the view shows."""
-        return f'"{self.job.version}-{self.queue_position}"'
+    def state(self) -> JobState:
+        """What its ETag is made of."""
+        return JobState(self.job.version, self.queue_position, self.job.status)
 
     @property
     def ended(self) -> bool:
         """Whether nothing will change any more."""
-        return self.job.status in ENDED
+        return self.state.ended
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> JobView:
@@ -90,6 +111,12 @@ async def get_many(db: AsyncSession, *, owner_id: UUID, job_ids: Sequence[UUID])
     else:
         rows = await db.exec(_MANY, params={"jobs": padded(job_ids), "owner": owner_id})
     return _gathered(rows.all())
+
+
+async def states(db: AsyncSession, *, owner_id: UUID, job_ids: Sequence[UUID]) -> dict[UUID, JobState]:
+    """`get_many`, of each no more than its state."""
+    rows = await db.exec(_STATES, params={"jobs": padded(job_ids), "owner": owner_id})
+    return {job_id: JobState(*state) for job_id, *state in rows.all()}
 
 
 async def ended(db: AsyncSession, job_ids: Sequence[UUID]) -> set[UUID]:

@@ -88,6 +88,7 @@ async def test_anothers_things_are_not_there(guarded: Live) -> None:
     session = await guarded.session()
     job = await guarded.done(await guarded.voice(session["id"], SAMPLES / "en_13.flac"))
     assert job["status"] == "succeeded"
+    etag = (await guarded.http.get(job["links"]["self"])).headers["etag"]
     guarded.http.headers.update(bob)
     ids = {"agent_id": session["agent_id"], "session_id": session["id"], "job_id": job["id"],
            "message_id": job["message_id"]}  # fmt: skip
@@ -105,6 +106,8 @@ async def test_anothers_things_are_not_there(guarded: Live) -> None:
         assert {k: ours[k] for k in ("title", "detail", "code")} == {k: theirs[k] for k in ("title", "detail", "code")}
         tried += 1
     assert tried > 14
+    for named in ("*", etag):
+        assert (await guarded.http.get(job["links"]["self"], headers={"If-None-Match": named})).status_code == 404
     for path in ("agent", "session", "job"):
         assert (await guarded.http.get(f"{API}/{path}")).json()["items"] == []
     text = {"session_id": session["id"], "text": "Let me in"}

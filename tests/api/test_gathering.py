@@ -28,19 +28,32 @@ async def watched(live: Live, *jobs: dict[str, Any]) -> None:
     raise AssertionError("nobody waits")
 
 
-async def test_jobs_that_are_asked_for_in_the_same_moment_are_one_query(parley_without_worker: Live) -> None:
+@pytest.mark.parametrize("what", ["views", "states"])
+async def test_jobs_that_are_asked_for_in_the_same_moment_are_one_query(parley_without_worker: Live, what: str) -> None:
     live = parley_without_worker
     session = await live.session()
     known = [UUID((await live.text(session["id"]))["id"]) for _ in range(5)]
     asked = [(LOCAL_USER_ID, job_id) for job_id in known * 3] + [(LOCAL_USER_ID, uuid4()), (uuid4(), known[0])]
+    read = live.stores.jobs.get if what == "views" else live.stores.jobs.state
     with recorded() as visits:
-        views = await asyncio.gather(
-            *[live.stores.jobs.get(owner_id=owner_id, job_id=job_id) for owner_id, job_id in asked],
-            return_exceptions=True,
+        told: list[Any] = await asyncio.gather(
+            *[read(owner_id=owner_id, job_id=job_id) for owner_id, job_id in asked], return_exceptions=True
         )
+    *found, missing, anothers = told
     assert len(visits.sent) == 2  # one for each owner
-    assert [view.job.id for view in views[:-2] if not isinstance(view, BaseException)] == known * 3
-    assert [type(view) for view in views[-2:]] == [NotFound, NotFound]
+    assert [type(one) for one in (missing, anothers)] == [NotFound, NotFound]
+    if what == "views":
+        assert [view.job.id for view in found] == known * 3
+    assert [one.queue_position for one in found] == [*range(5)] * 3
+
+
+async def test_a_state_is_that_of_the_view(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    first, second = [UUID((await live.text((await live.session())["id"]))["id"]) for _ in range(2)]
+    await live.http.post(f"{API}/job/{second}/cancel")
+    for job_id in (first, second):
+        view = await live.stores.jobs.get(owner_id=LOCAL_USER_ID, job_id=job_id)
+        assert await live.stores.jobs.state(owner_id=LOCAL_USER_ID, job_id=job_id) == view.state
 
 
 async def submit(live: Live, session_id: str) -> tuple[int, int]:

@@ -53,9 +53,70 @@ async def test_the_etag_changes_with_the_place_in_line(parley_without_worker: Li
     session = await parley_without_worker.session()
     first, second = [await parley_without_worker.text(session["id"]) for _ in range(2)]
     before = await http.get(second["links"]["self"])
+    behind = {"If-None-Match": before.headers["etag"]}
+    assert (await http.get(second["links"]["self"], headers=behind)).status_code == 304
     await http.post(first["links"]["cancel"])
-    after = await http.get(second["links"]["self"], headers={"If-None-Match": before.headers["etag"]})
-    assert after.json()["queue_position"] == 0
+    after = await http.get(second["links"]["self"], headers=behind)
+    assert (after.status_code, after.json()["queue_position"]) == (200, 0)
+
+
+async def unchanged(live: Live, job: dict[str, Any], status: str) -> str:
+    """Its ETag, when a poll with it is told no more than a whole one, but for the body."""
+    whole = await live.http.get(job["links"]["self"])
+    assert whole.json()["status"] == status
+    etag = whole.headers["etag"]
+    again = await live.http.get(job["links"]["self"], headers={"If-None-Match": etag})
+    assert (again.status_code, again.content) == (304, b"")
+    ours = ("etag", "cache-control", "retry-after", "preference-applied")
+    assert [again.headers.get(name) for name in ours] == [whole.headers.get(name) for name in ours]
+    return etag
+
+
+async def test_a_304_has_the_headers_of_the_200_in_every_state(parley: Live, fake: FakeOpenAI) -> None:
+    session = await parley.session()
+    fake.script.add("chat", Answer(delay_s=2.0))
+    first, second = [await parley.text(session["id"]) for _ in range(2)]
+    await parley.running(first)
+    etags = [await unchanged(parley, second, "queued"), await unchanged(parley, first, "running")]
+    await parley.http.post(first["links"]["cancel"])
+    etags += [await unchanged(parley, first, "cancelling")]
+    await parley.done(second)
+    etags += [await unchanged(parley, second, "succeeded"), await unchanged(parley, first, "cancelled")]
+    assert [etag.partition("-")[2] for etag in etags] == ['1"', '0"', '0"', '0"', '0"']
+    assert len({etags[0], etags[3]}) == 2
+    assert len({etags[1], etags[2], etags[4]}) == 3
+
+
+@pytest.mark.parametrize("named", ["{etag}", "W/{etag}", '"x", {etag}', '"x",W/{etag} , "y"', "*"])
+async def test_a_poll_may_name_its_etag_as_http_allows(parley_without_worker: Live, named: str) -> None:
+    http = parley_without_worker.http
+    job = await parley_without_worker.text((await parley_without_worker.session())["id"])
+    etag = (await http.get(job["links"]["self"])).headers["etag"]
+    for wait in ({}, {"Prefer": "wait=1"}):
+        answer = await http.get(job["links"]["self"], headers={"If-None-Match": named.format(etag=etag), **wait})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+        assert answer.headers.get("preference-applied") == wait.get("Prefer")
+        assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("named", ["", '""', '"x", "y"', "1-0", '"1-00"', "x", ",", '* , "x"'])
+async def test_a_poll_that_names_another_etag_gets_the_job(parley_without_worker: Live, named: str) -> None:
+    http = parley_without_worker.http
+    job = await parley_without_worker.text((await parley_without_worker.session())["id"])
+    answer = await http.get(job["links"]["self"], headers={"If-None-Match": named})
+    assert (answer.status_code, answer.json()["id"]) == (200, job["id"])
+
+
+async def test_no_etag_tells_of_a_job_that_is_not_there(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    job = await live.text((await live.session())["id"])
+    etag = (await live.http.get(job["links"]["self"])).headers["etag"]
+    await live.http.delete(f"{API}/session/{job['session_id']}")
+    for job_id in (job["id"], uuid4()):
+        for named in (etag, "*", '"x"'):
+            answer = await live.http.get(f"{API}/job/{job_id}", headers={"If-None-Match": named})
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+            assert "etag" not in answer.headers
 
 
 async def test_waiting_on_submit_and_on_poll_returns_the_finished_job(parley: Live, fake: FakeOpenAI) -> None:
