@@ -9,12 +9,13 @@ from shared.models.job import (
     UNFINISHED,
     Job,
     JobStatus,
+    NewJob,
     Step,
     StepStatus,
     is_unfinished,
     is_waiting,
 )
-from shared.models.message import Message, MessageKind, MessageRole
+from shared.models.message import Message, MessageKind, MessageRole, NewMessage
 from shared.models.row import defaults, table
 from shared.models.session import Session, SessionBase
 from shared.models.usage import Usage
@@ -37,6 +38,8 @@ __all__ = [
     "Message",
     "MessageKind",
     "MessageRole",
+    "NewJob",
+    "NewMessage",
     "Session",
     "SessionBase",
     "Step",

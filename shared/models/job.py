@@ -1,8 +1,9 @@
 """A job: one piece of work and its state; and its steps."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import JSON, ColumnElement, Index, literal_column, text
@@ -112,6 +113,31 @@ class Job(Row, table=True):
         Index("ix_job_lease", "lease_expires_at", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
         Index("ix_job_unfinished", "session_id", "seq", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     )
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A queued turn as it is inserted and shown: to make a model of it costs fifty times as much."""
+
+    id: UUID
+    created_at: datetime
+    owner_id: UUID
+    session_id: UUID
+    seq: int
+    kind: MessageKind
+    reply_audio: bool
+    language_hint: str | None
+    attempts_left: int
+
+    status: ClassVar = JobStatus.QUEUED
+    stage: ClassVar = None
+    version: ClassVar = 1
+    attempt: ClassVar = 0
+    cancel_requested: ClassVar = False
+    dispatch_no: ClassVar = 1
+    started_at: ClassVar = None
+    finished_at: ClassVar = None
+    error: ClassVar = None
 
 
 class StepStatus(StrEnum):

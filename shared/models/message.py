@@ -1,5 +1,6 @@
 """A message: one side's words in a session."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
@@ -41,3 +42,19 @@ class Message(Row, table=True):
         Index("uq_message_session_seq", "session_id", "seq", unique=True),
         Index("uq_message_job_role", "job_id", "role", unique=True),  # a message is never answered twice
     )
+
+
+@dataclass(frozen=True)
+class NewMessage:
+    """A user's message as it is inserted, and no model, like `NewJob`."""
+
+    id: UUID
+    owner_id: UUID
+    session_id: UUID
+    job_id: UUID
+    seq: int
+    kind: MessageKind
+    text: str | None
+    blob_id: UUID | None
+    role: MessageRole = MessageRole.USER
+    language: str | None = None

@@ -37,6 +37,7 @@ from shared.models import (
     JobStatus,
     Message,
     MessageRole,
+    NewJob,
     Step,
     defaults,
     is_unfinished,
@@ -198,7 +199,7 @@ _SEND_FIRST = _dispatching(_job.c.id == _first_in_session())
 _SEND_SUSPECT = _dispatching(_job.c.id == _next_suspect())
 
 
-async def add(db: AsyncSession, job: Job, *, deadline_s: float) -> int:
+async def add(db: AsyncSession, job: NewJob, *, deadline_s: float) -> int:
     """Queue a turn of a session whose row is locked; the unfinished jobs ahead of it.
 
     It is dispatched after the commit unless the session is busy.
@@ -213,12 +214,9 @@ async def ahead_in(db: AsyncSession, session_ids: Sequence[UUID]) -> dict[UUID, 
     return dict((await db.exec(_AHEAD_IN, params={"sessions": padded(session_ids)})).all())
 
 
-async def add_all(db: AsyncSession, jobs: Sequence[tuple[Job, int]], *, deadline_s: float) -> None:
+async def add_all(db: AsyncSession, jobs: Sequence[tuple[NewJob, int]], *, deadline_s: float) -> None:
     """Queue turns of locked sessions, each with the number of unfinished jobs ahead of it."""
-    given = {
-        "id", "created_at", "owner_id", "session_id", "seq", "kind", "reply_audio", "language_hint", "attempts_left"
-    }  # fmt: skip
-    rows = [{**job.model_dump(include=given), "deadline_s": deadline_s, "send": ahead == 0} for job, ahead in jobs]
+    rows = [{**vars(job), "deadline_s": deadline_s, "send": ahead == 0} for job, ahead in jobs]
     await db.exec(_ADD, params=rows)
     for job, ahead in jobs:
         if ahead == 0:

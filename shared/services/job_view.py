@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.models import Blob, Job, JobStatus, Message, MessageRole, Step, is_unfinished, table
+from shared.models import Blob, Job, JobStatus, Message, MessageRole, NewJob, NewMessage, Step, is_unfinished, table
 from shared.services.job import missing
 from shared.services.page import PageRequest, newest_first, padded
 
@@ -72,8 +72,8 @@ class JobState(NamedTuple):
 class JobView:
     """A job with its messages, the sound of its reply, its steps, and the unfinished jobs ahead of it."""
 
-    job: Job
-    message: Message | None
+    job: Job | NewJob
+    message: Message | NewMessage | None
     reply: Message | None
     audio: Blob | None
     queue_position: int

@@ -13,7 +13,7 @@ from sqlmodel.sql.expression import Select
 from uuid_utils.compat import uuid7
 
 from shared.errors import NotFound
-from shared.models import Blob, Job, Message, MessageKind, MessageRole, Session, table
+from shared.models import Blob, Message, MessageKind, NewJob, NewMessage, Session, table
 from shared.services import job as jobs
 from shared.services import session as sessions
 from shared.services.job_view import JobView
@@ -51,7 +51,7 @@ async def submit(db: AsyncSession, said: Submission, budget: jobs.Budget) -> Job
     numbers = await sessions.take_numbers(db, owner_id=said.owner_id, session_id=said.session_id)
     job, message = _rows(said, numbers, budget)
     ahead = await jobs.add(db, job, deadline_s=budget.deadline_s)
-    await add(db, message)
+    await db.exec(_ADD, params=vars(message))
     return JobView(job, message, None, None, ahead)
 
 
@@ -60,39 +60,35 @@ async def submit_many(db: AsyncSession, said: Sequence[Submission], budget: jobs
 
     None for those whose session is another's, or locked by somebody: they must be submitted by themselves.
     """
-    turns = Counter((one.session_id, one.owner_id) for one in said)
-    taken: dict[tuple[UUID, UUID], Numbers] = {}
-    for session_id, owner_id in sorted(turns):  # one order everywhere, though nobody waits for a lock here
-        numbers = await sessions.try_take_numbers(
-            db, owner_id=owner_id, session_id=session_id, turns=turns[session_id, owner_id]
-        )
-        if numbers:
-            taken[session_id, owner_id] = numbers
+    taken = await sessions.try_take_numbers(db, Counter((one.session_id, one.owner_id) for one in said))
     if not taken:
         return [None] * len(said)
     ahead = Counter(await jobs.ahead_in(db, [session_id for session_id, _ in taken]))
     views: list[JobView | None] = []
+    added: list[tuple[NewJob, int]] = []
+    spoken: list[dict[str, Any]] = []
     for one in said:
         numbers = taken.get((one.session_id, one.owner_id))
         if numbers is None:
             views.append(None)
             continue
         job, message = _rows(one, numbers, budget)
+        added.append((job, ahead[one.session_id]))
+        spoken.append(vars(message))
         views.append(JobView(job, message, None, None, ahead[one.session_id]))
         taken[one.session_id, one.owner_id] = numbers._replace(first=numbers.first + 2)
         ahead[one.session_id] += 1
-    written = [view for view in views if view]
-    await jobs.add_all(db, [(view.job, view.queue_position) for view in written], deadline_s=budget.deadline_s)
-    await db.exec(_ADD, params=[_row_of(view.message) for view in written if view.message])
+    await jobs.add_all(db, added, deadline_s=budget.deadline_s)
+    await db.exec(_ADD, params=spoken)
     return views
 
 
-def _rows(said: Submission, numbers: Numbers, budget: jobs.Budget) -> tuple[Job, Message]:
+def _rows(said: Submission, numbers: Numbers, budget: jobs.Budget) -> tuple[NewJob, NewMessage]:
     kind = MessageKind.VOICE if said.blob_id else MessageKind.TEXT
     ours: dict[str, Any] = {
         "owner_id": said.owner_id, "session_id": said.session_id, "seq": numbers.first, "kind": kind
     }  # fmt: skip
-    job = Job(
+    job = NewJob(
         **ours,
         id=said.job_id,
         created_at=numbers.at,
@@ -100,10 +96,7 @@ def _rows(said: Submission, numbers: Numbers, budget: jobs.Budget) -> tuple[Job,
         language_hint=said.language_hint,
         attempts_left=budget.attempts,
     )
-    message = Message(
-        **ours, id=uuid7(), job_id=said.job_id, role=MessageRole.USER, text=said.text, blob_id=said.blob_id
-    )
-    return job, message
+    return job, NewMessage(**ours, id=uuid7(), job_id=said.job_id, text=said.text, blob_id=said.blob_id)
 
 
 def _row_of(message: Message) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The rules of sessions."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,23 +15,22 @@ from shared.db import JobChanged, after_commit, db_now, off_the_loop
 from shared.errors import NotFound
 from shared.models import Agent, Blob, Job, Session, is_unfinished, table
 from shared.services import blob as blobs
-from shared.services.page import PageRequest, newest_first
+from shared.services.page import PageRequest, newest_first, padded
 
 _session = table(Session)
 _THIS = _session.c.id == bindparam("session", type_=Uuid())
 _LOCK = update(_session).where(_THIS).values(last_activity_at=db_now())
 _TRY_LOCK = select(_session.c.id).where(_THIS).with_for_update(skip_locked=True)
-_owned = (_THIS, _session.c.owner_id == bindparam("owner", type_=Uuid()))
+_these = _session.c.id.in_(bindparam("sessions", type_=Uuid(), expanding=True))
+_TRY_LOCK_THESE = select(_session.c.id, _session.c.owner_id).where(_these).with_for_update(skip_locked=True)
 _taken = bindparam("numbers", type_=Integer())
-_TAKE_NUMBERS = (
+_taking = (
     update(_session)
-    .where(*_owned)
     .values(next_seq=_session.c.next_seq + _taken, last_activity_at=db_now())
-    .returning(_session.c.next_seq - _taken, _session.c.last_activity_at)
+    .returning(_session.c.id, _session.c.next_seq - _taken, _session.c.last_activity_at)
 )
-_TRY_TAKE_NUMBERS = _TAKE_NUMBERS.where(
-    _session.c.id == select(_session.c.id).where(*_owned).with_for_update(skip_locked=True).scalar_subquery()
-)
+_TAKE_NUMBERS = _taking.where(_THIS, _session.c.owner_id == bindparam("owner", type_=Uuid()))
+_TAKE_NUMBERS_OF_THESE = _taking.where(_these)
 
 
 async def create(db: AsyncSession, *, session_id: UUID, owner_id: UUID, fields: dict[str, Any]) -> None:
@@ -104,14 +104,28 @@ async def take_numbers(db: AsyncSession, *, owner_id: UUID, session_id: UUID) ->
     taken = (await db.exec(_TAKE_NUMBERS, params={"session": session_id, "owner": owner_id, "numbers": 2})).first()
     if taken is None:
         raise missing()
-    return Numbers(*taken)
+    _, first, at = taken
+    return Numbers(first, at)
 
 
-async def try_take_numbers(db: AsyncSession, *, owner_id: UUID, session_id: UUID, turns: int) -> Numbers | None:
-    """`take_numbers` for some turns; None when the session is another's, or somebody has it just now."""
-    params = {"session": session_id, "owner": owner_id, "numbers": 2 * turns}
-    taken = (await db.exec(_TRY_TAKE_NUMBERS, params=params)).first()
-    return Numbers(*taken) if taken else None
+async def try_take_numbers(
+    db: AsyncSession, turns: Mapping[tuple[UUID, UUID], int]
+) -> dict[tuple[UUID, UUID], Numbers]:
+    """`take_numbers` for so many turns of each session, by its id and its owner.
+
+    What is missing is another's, or somebody has it just now.
+    """
+    locked = await db.exec(_TRY_LOCK_THESE, params={"sessions": padded([session_id for session_id, _ in turns])})
+    owners = {session_id: owner_id for session_id, owner_id in locked.all() if (session_id, owner_id) in turns}
+    wanted: defaultdict[int, list[UUID]] = defaultdict(list)
+    for one in owners.items():
+        wanted[turns[one]].append(one[0])
+    taken: dict[tuple[UUID, UUID], Numbers] = {}
+    for number, session_ids in wanted.items():
+        params = {"sessions": padded(session_ids), "numbers": 2 * number}
+        rows = (await db.exec(_TAKE_NUMBERS_OF_THESE, params=params)).all()
+        taken |= {(session_id, owners[session_id]): Numbers(first, at) for session_id, first, at in rows}
+    return taken
 
 
 async def delete(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> None:

@@ -8,12 +8,15 @@ import pytest
 from sqlmodel import col, delete, update
 from uuid_utils.compat import uuid7
 
+from api.backlog import Backlog
+from api.gathering import Submits
 from api.waiting import AWAY_S
 from shared.errors import NotFound
 from shared.models import LOCAL_USER_ID, Job, JobStatus
 from shared.services import session as sessions
 from shared.services.job_view import JobView
 from shared.services.message import Submission
+from tests.conftest import SAMPLES
 from tests.live import API, Live
 from tests.locks import database_locked
 from tests.statements import recorded
@@ -66,16 +69,47 @@ async def test_texts_that_are_submitted_in_the_same_moment_are_few_transactions(
     live = parley_without_worker
     ids = [(await live.session())["id"] for _ in range(4)]
     asked = [Submission(uuid7(), LOCAL_USER_ID, UUID(one), False, "Hello") for one in [*ids * 5, str(uuid4())]]
+    asked.append(Submission(uuid7(), uuid4(), UUID(ids[0]), False, "Let me in"))
     with recorded() as visits:
-        *views, missing = await asyncio.gather(*[live.stores.submits.add(one) for one in asked], return_exceptions=True)
+        told: list[Any] = await asyncio.gather(*[live.stores.submits.add(one) for one in asked], return_exceptions=True)
+    *views, missing, anothers = told
     assert visits.commits == 1
-    assert isinstance(missing, NotFound)
+    assert len(visits.sent) <= 8  # with those that found nothing, and a count of the backlog
+    assert [type(one) for one in (missing, anothers)] == [NotFound, NotFound]
     assert [view.queue_position for view in views if isinstance(view, JobView)] == sorted([*range(5)] * 4)
     for session in ids:
         said = (await live.http.get(f"{API}/message/conversation/{session}")).json()["items"]
         assert [message["seq"] for message in said] == [1, 3, 5, 7, 9]
         waiting = [(await live.http.get(f"{API}/job/{message['job_id']}")).json() for message in said]
         assert [job["queue_position"] for job in waiting] == [0, 1, 2, 3, 4]
+
+
+async def test_two_processes_that_submit_to_the_same_sessions_take_each_number_once(
+    parley_without_worker: Live,
+) -> None:
+    live = parley_without_worker
+    ids = [(await live.session())["id"] for _ in range(8)]
+    stores = live.stores
+    processes = [stores.submits, Submits(stores.database, Backlog(1_000), stores.budget)]
+    asked = [Submission(uuid7(), LOCAL_USER_ID, UUID(one), False, "Hello") for _ in range(10) for one in ids]
+    views = await asyncio.gather(*[processes[n % 3 % 2].add(one) for n, one in enumerate(asked)])
+    assert [view.job.id for view in views] == [one.job_id for one in asked]
+    for session in ids:
+        jobs = {view.job.id: view.queue_position for view in views if str(view.job.session_id) == session}
+        assert sorted(jobs.values()) == [*range(10)]
+        said = (await live.http.get(f"{API}/message/conversation/{session}")).json()["items"]
+        assert [message["seq"] for message in said] == [*range(1, 21, 2)]
+        assert [jobs[UUID(message["job_id"])] for message in said] == [*range(10)]
+
+
+async def test_a_submit_is_answered_with_what_a_poll_shows(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    one, other = [(await live.session())["id"] for _ in range(2)]
+    jobs = [await live.text(one)]
+    jobs += await asyncio.gather(live.text(one), live.text(one, reply_audio=True), live.text(other), live.text(other))
+    jobs += [await live.voice(other, SAMPLES / "en_13.flac", language="en")]
+    for job in jobs:
+        assert (await live.http.get(job["links"]["self"])).json() == job
 
 
 @pytest.mark.parametrize("stack", ["servers"], indirect=True)  # SQLite has one lock for all

@@ -163,13 +163,15 @@ class Flows:
             await blobs.ready(db, blob_id=note.id, session_id=number(7), content=CONTENT)
 
         async with self._database.write() as db:
-            many = [Submission(uuid4(), **{**asked, "session_id": number(n)}, text="Hello") for n in (7, 8, 9, 7)]
+            many = [Submission(uuid4(), **{**asked, "session_id": number(n)}, text="Hello") for n in (7, 8, 7)]
             assert all(await messages.submit_many(db, many, BUDGET))
 
     async def reads(self) -> None:
         async with self._database.read() as db:
             for many in (1, 16):
-                await job_view.get_many(db, **OWNER, job_ids=[number(FINISHED - n) for n in range(many)])
+                some = [number(FINISHED - n) for n in range(many)]
+                await job_view.get_many(db, **OWNER, job_ids=some)
+                await job_view.states(db, **OWNER, job_ids=some)
             await jobs.get(db, **OWNER, job_id=number(4_000))
             await turns.spoken(db, job_id=number(4_000))
             await messages.get(db, **OWNER, message_id=number(4_000))
