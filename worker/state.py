@@ -16,6 +16,7 @@ from shared.config import Settings
 from shared.db import Database
 from shared.queue import Queue
 from shared.storage import Storage
+from worker.gathering import Claims, Replies
 from worker.providers.registry import Models
 
 
@@ -29,9 +30,11 @@ class Worker:
     blobs: Storage
     audio: AudioPool
     models: Models
+    id: UUID
+    claims: Claims
+    replies: Replies
     due: asyncio.Event = field(default_factory=asyncio.Event)  # wakes the reconciler: a retry's time has come
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # its loops end their round, and no more
-    id: UUID = field(default_factory=uuid7)
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
 
@@ -45,8 +48,12 @@ async def open_worker(
     own_database = database or Database(settings.embedded_database_url, queue.after_commit)
     pool = audio or AudioPool()
     warming = asyncio.gather(pool.warm(), asyncio.to_thread(language.warm))
+    worker_id = uuid7()
+    history = settings.max_chat_history_context - 1
+    claims = Claims(own_database, worker_id=worker_id, lease_s=settings.lease_s, history=history)
+    blobs, replies = Storage(settings.embedded_blob_url), Replies(own_database)
     try:
-        yield Worker(settings, own_database, queue, Storage(settings.embedded_blob_url), pool, models)
+        yield Worker(settings, own_database, queue, blobs, pool, models, worker_id, claims, replies)
     finally:
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)

@@ -78,11 +78,8 @@ async def _taken(worker: Worker, job_id: UUID) -> Turn | None:
 
 
 async def _claim(worker: Worker, job_id: UUID) -> Turn | None:
-    settings = worker.settings
     try:
-        async with worker.database.write() as db:
-            claim = await jobs.claim(db, job_id=job_id, worker_id=worker.id, lease_s=settings.lease_s)
-            return claim and await turns.load(db, claim, history=settings.max_chat_history_context - 1)
+        return await worker.claims.take(job_id)
     except (IntegrityError, LeaseLostError):
         return None  # another job of its session, or another suspect, is running: its end dispatches this one
     except Unavailable:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     ScalarSelect,
+    Select,
     Uuid,
     bindparam,
     case,
@@ -20,8 +21,10 @@ from sqlalchemy import (
     insert,
     null,
     or_,
+    tuple_,
     update,
 )
+from sqlalchemy import select as sql_select
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -38,6 +41,7 @@ from shared.models import (
     Message,
     MessageRole,
     NewJob,
+    Session,
     Step,
     defaults,
     is_unfinished,
@@ -47,10 +51,11 @@ from shared.services import blob as blobs
 from shared.services import session as sessions
 from shared.services.page import padded
 
-_job, _message, _step = table(Job), table(Message), table(Step)
+_job, _message, _session, _step = table(Job), table(Message), table(Session), table(Step)
 _earlier = _job.alias()
 
 THIS = _job.c.id == bindparam("job", type_=Uuid())
+_THESE = _job.c.id.in_(bindparam("jobs", type_=Uuid(), expanding=True))
 DUE = or_(_job.c.run_at.is_(None), _job.c.run_at <= db_now())
 FIRST_IN_SESSION = ~exists().where(
     _earlier.c.session_id == _job.c.session_id, _earlier.c.seq < _job.c.seq, is_unfinished(_earlier.c.status)
@@ -119,25 +124,38 @@ _RETRY = moving(
     finished_at=None,
     run_at=None,
 )
-_CLAIM = moving(
-    JobStatus.RUNNING,
-    THIS,
-    DUE,
-    FIRST_IN_SESSION,
-    or_(_job.c.attempt > 0, _job.c.deadline_at > db_now()),
-    attempt=_job.c.attempt + 1,
-    worker_id=bindparam("worker"),
-    lease_token=bindparam("token"),
-    lease_expires_at=db_now(seconds("lease_s")),
-    started_at=func.coalesce(_job.c.started_at, db_now()),
-    run_at=None,
-    stage=case(
-        (_said(MessageRole.ASSISTANT), "speak"),
-        (_said(MessageRole.USER, _message.c.text.is_(None)), "transcribe"),
-        else_="reply",
-    ),
-)
+
+
+def _claiming(which: ColumnElement[bool]) -> Move:
+    return moving(
+        JobStatus.RUNNING,
+        which,
+        DUE,
+        FIRST_IN_SESSION,
+        or_(_job.c.attempt > 0, _job.c.deadline_at > db_now()),
+        attempt=_job.c.attempt + 1,
+        worker_id=bindparam("worker"),
+        lease_token=bindparam("token"),
+        lease_expires_at=db_now(seconds("lease_s")),
+        started_at=func.coalesce(_job.c.started_at, db_now()),
+        run_at=None,
+        stage=case(
+            (_said(MessageRole.ASSISTANT), "speak"),
+            (_said(MessageRole.USER, _message.c.text.is_(None)), "transcribe"),
+            else_="reply",
+        ),
+    )
+
+
+_CLAIM = _claiming(THIS)
+_CLAIM_MANY = _claiming(_job.c.id.in_(select(_job.c.id).where(_THESE).with_for_update(skip_locked=True)))
 _SUCCEED = moving(JobStatus.SUCCEEDED, *_HELD)
+_SUCCEED_MANY = moving(
+    JobStatus.SUCCEEDED,
+    tuple_(_job.c.id, _job.c.lease_token).in_(bindparam("held", expanding=True)),
+    _job.c.status == JobStatus.RUNNING,
+    ~_job.c.cancel_requested,
+)
 _FAIL = moving(JobStatus.FAILED, *_HELD, error=bindparam("problem"))
 _CANCELLED = moving(JobStatus.CANCELLED, *_HELD)
 _GIVE_BACK = moving(JobStatus.QUEUED, *_HELD, attempts_left=_job.c.attempts_left - 1, run_at=None)
@@ -178,12 +196,11 @@ def _dispatching(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
     )
 
 
-def _first_in_session() -> ScalarSelect[UUID]:
-    """The unfinished job of a session whose turn it is, found without looking at those behind it."""
-    unfinished = select(_job.c.id).where(
-        _job.c.session_id == bindparam("session", type_=Uuid()), is_unfinished(_job.c.status)
-    )
-    return unfinished.order_by(_job.c.seq).limit(1).scalar_subquery()
+def _first_in_sessions() -> Select[tuple[UUID]]:
+    """The unfinished jobs of some sessions whose turn it is, found without looking at those behind them."""
+    unfinished = select(_job.c.id).where(_job.c.session_id == _session.c.id, is_unfinished(_job.c.status))
+    first = unfinished.order_by(_job.c.seq).limit(1).correlate(_session).scalar_subquery()
+    return sql_select(first).where(_session.c.id.in_(bindparam("sessions", type_=Uuid(), expanding=True)))
 
 
 def _next_suspect() -> ScalarSelect[UUID]:
@@ -195,7 +212,7 @@ def _next_suspect() -> ScalarSelect[UUID]:
 
 
 _SEND = _dispatching(THIS)
-_SEND_FIRST = _dispatching(_job.c.id == _first_in_session())
+_SEND_FIRST = _dispatching(_job.c.id.in_(_first_in_sessions()))
 _SEND_SUSPECT = _dispatching(_job.c.id == _next_suspect())
 
 
@@ -267,12 +284,16 @@ async def claim(db: AsyncSession, *, job_id: UUID, worker_id: UUID, lease_s: flo
     A second running job of one session, or a worker's second suspect, violates a partial unique index:
     IntegrityError means "not now" too.
     """
-    token = uuid4()
-    taken = await move(db, _CLAIM, job=job_id, worker=worker_id, token=token, lease_s=lease_s)
-    if not taken:
-        return None
-    job = taken[0]
-    return Claim(job.id, job.session_id, token, job.attempt, job.attempts_left)
+    claims = await _claim(db, _CLAIM, job=job_id, worker=worker_id, lease_s=lease_s)
+    return claims[0] if claims else None
+
+
+async def claim_many(db: AsyncSession, *, job_ids: Sequence[UUID], worker_id: UUID, lease_s: float) -> list[Claim]:
+    """`claim` those of the jobs that can be had at once, or none: IntegrityError when one of them can't.
+
+    A job that is missing from the claims may be locked just now: it must be claimed by itself.
+    """
+    return await _claim(db, _CLAIM_MANY, jobs=padded(job_ids), worker=worker_id, lease_s=lease_s)
 
 
 async def renew(db: AsyncSession, claim: Claim, *, lease_s: float) -> None:
@@ -297,6 +318,16 @@ async def fence(db: AsyncSession, claim: Claim, *, stage: str | None = None) -> 
 async def succeed(db: AsyncSession, claim: Claim) -> None:
     """End a fenced job well."""
     await _leave(db, _SUCCEED, claim)
+
+
+async def succeed_many(db: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
+    """Fence and end jobs of which nothing was written before; those that are ended now.
+
+    What is missing was cancelled, or is not ours any more, or its session is locked: it must be fenced by itself.
+    """
+    sessions_ = await sessions.try_lock_all(db, [claim.session_id for claim in claims if claim.session_id])
+    held = [(claim.job_id, claim.token) for claim in claims if claim.session_id in sessions_]
+    return {job.id for job in await move(db, _SUCCEED_MANY, held=padded(held))} if held else set()
 
 
 async def fail(db: AsyncSession, claim: Claim, error: AppError) -> None:
@@ -335,6 +366,7 @@ async def move(db: AsyncSession, way: Move, **params: Any) -> Sequence[Row[Any]]
     running frees the session for its next job.
     """
     jobs = (await db.exec(way.statement, params=params)).all()
+    left: list[UUID] = []
     for job in jobs:
         after_commit(db, JobChanged(job.id, ended=way.to not in UNFINISHED))
         if way.to is JobStatus.QUEUED:
@@ -343,9 +375,11 @@ async def move(db: AsyncSession, way: Move, **params: Any) -> Sequence[Row[Any]]
             spoken = select(_step.c.blob_id).where(_step.c.job_id == job.id, _step.c.blob_id.is_not(None))
             await blobs.bury(db, col(Blob.id).in_(spoken))
         if way.to not in UNFINISHED and job.session_id:
-            await _dispatch(db, _SEND_FIRST, session=job.session_id)
+            left.append(job.session_id)
         if way.to is not JobStatus.RUNNING and job.lost_leases >= POISON_LEASES - 1:
             await _dispatch(db, _SEND_SUSPECT, job=job.id)
+    if left:
+        await _dispatch(db, _SEND_FIRST, sessions=padded(left))
     return jobs
 
 
@@ -358,8 +392,14 @@ async def _locked(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> Job:
     return job
 
 
-async def _dispatch(db: AsyncSession, statement: ReturningUpdate[Any], **params: UUID) -> None:
-    """Dispatch, under a new number, the queued job that it finds, if it is its turn."""
+async def _claim(db: AsyncSession, way: Move, **params: Any) -> list[Claim]:
+    token = uuid4()  # with the job's id it is one claim's only
+    taken = await move(db, way, token=token, **params)
+    return [Claim(job.id, job.session_id, token, job.attempt, job.attempts_left) for job in taken]
+
+
+async def _dispatch(db: AsyncSession, statement: ReturningUpdate[Any], **params: Any) -> None:
+    """Dispatch, under new numbers, the queued jobs that it finds, if it is their turn."""
     for job_id, dispatch_no in (await db.exec(statement, params=params)).all():
         after_commit(db, Dispatch(job_id, dispatch_no))
 

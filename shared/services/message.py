@@ -105,7 +105,12 @@ def _row_of(message: Message) -> dict[str, Any]:
 
 async def add(db: AsyncSession, message: Message) -> None:
     """Add a message under a number that was taken for it."""
-    await db.exec(_ADD, params=_row_of(message))
+    await add_all(db, [message])
+
+
+async def add_all(db: AsyncSession, added: Sequence[Message]) -> None:
+    """`add` many."""
+    await db.exec(_ADD, params=[_row_of(message) for message in added])
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, message_id: UUID) -> MessageView:

@@ -17,6 +17,7 @@ from shared.errors import Invalid
 from shared.models.row import Row
 
 T = TypeVar("T", bound=Row)
+V = TypeVar("V")
 
 
 class PageRequest(NamedTuple):
@@ -65,7 +66,7 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC)  # OverflowError at either end of the calendar
 
 
-def padded(ids: Sequence[UUID]) -> list[UUID]:
+def padded(values: Sequence[V]) -> list[V]:
     """As many as a power of two, by repetition: few lengths are few statements to prepare."""
-    full = 1 << (len(ids) - 1).bit_length()
-    return [*ids, *[ids[-1]] * (full - len(ids))]
+    full = 1 << (len(values) - 1).bit_length()
+    return [*values, *[values[-1]] * (full - len(values))]

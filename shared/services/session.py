@@ -22,6 +22,12 @@ _THIS = _session.c.id == bindparam("session", type_=Uuid())
 _LOCK = update(_session).where(_THIS).values(last_activity_at=db_now())
 _TRY_LOCK = select(_session.c.id).where(_THIS).with_for_update(skip_locked=True)
 _these = _session.c.id.in_(bindparam("sessions", type_=Uuid(), expanding=True))
+_TRY_LOCK_ALL = (
+    update(_session)
+    .where(_session.c.id.in_(select(_session.c.id).where(_these).with_for_update(skip_locked=True)))
+    .values(last_activity_at=db_now())
+    .returning(_session.c.id)
+)
 _TRY_LOCK_THESE = select(_session.c.id, _session.c.owner_id).where(_these).with_for_update(skip_locked=True)
 _taken = bindparam("numbers", type_=Integer())
 _taking = (
@@ -90,6 +96,11 @@ async def try_lock(db: AsyncSession, session_id: UUID | None) -> bool:
     if session_id is None:
         return True
     return (await db.exec(_TRY_LOCK, params={"session": session_id})).first() is not None
+
+
+async def try_lock_all(db: AsyncSession, session_ids: Sequence[UUID]) -> set[UUID]:
+    """`lock` those that are there and nobody has just now."""
+    return {row.id for row in await db.exec(_TRY_LOCK_ALL, params={"sessions": padded(session_ids)})}
 
 
 class Numbers(NamedTuple):

@@ -29,17 +29,19 @@ from shared.services import blob as blobs
 from shared.services import job as jobs
 from shared.services import message as messages
 from shared.services.job import Claim, LeaseLostError
+from shared.services.page import padded
 
 SPEAK = "speak/"  # before the number of a sentence, the name of its step
 
 _message, _step = table(Message), table(Step)
 _job_id, _session_id = bindparam("job", type_=Uuid()), bindparam("session", type_=Uuid())
-_TURN = (
-    select(Job, Session, Agent, Message)
+_TURNS = (
+    select(Job, Session, Agent, Message, Blob)  # type: ignore[call-overload]  # typed for four at most
     .join(Session, col(Session.id) == col(Job.session_id))
     .join(Agent, col(Agent.id) == col(Session.agent_id))
     .join(Message, (col(Message.job_id) == col(Job.id)) & (col(Message.role) == MessageRole.USER))
-    .where(col(Job.id) == _job_id)
+    .join(Blob, col(Blob.id) == col(Message.blob_id), isouter=True)
+    .where(col(Job.id).in_(bindparam("jobs", type_=Uuid(), expanding=True)))
 )
 _EARLIER = (
     select(_message.c.role, _message.c.text)
@@ -113,12 +115,42 @@ class StepDone:
     used: Used | None = None
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What a turn came to, in one attempt and in text only."""
+
+    turn: Turn
+    text: str
+    language: str
+    done: StepDone
+
+
 async def load(db: AsyncSession, claim: Claim, *, history: int) -> Turn:
     """Read a claimed turn with at most `history` messages before it; LeaseLostError when it was deleted meanwhile."""
-    row = (await db.exec(_TURN, params={"job": claim.job_id})).first()
-    if row is None:
+    (turn,) = await load_many(db, [claim], history=history)
+    return turn
+
+
+async def load_many(db: AsyncSession, claims: Sequence[Claim], *, history: int) -> list[Turn]:
+    """`load` many; LeaseLostError when one of them was deleted."""
+    rows = (await db.exec(_TURNS, params={"jobs": padded([claim.job_id for claim in claims])})).all()
+    if len(rows) < len(claims):
         raise LeaseLostError
-    job, session, agent, message = row
+    known = {claim.job_id: claim for claim in claims}
+    return [await _turn(db, known[row[0].id], *row, history=history) for row in rows]
+
+
+async def _turn(
+    db: AsyncSession,
+    claim: Claim,
+    job: Job,
+    session: Session,
+    agent: Agent,
+    message: Message,
+    voice_note: Blob | None,
+    *,
+    history: int,
+) -> Turn:
     before = {"session": session.id, "before": message.seq, "most": history}
     said = (await db.exec(_EARLIER, params=before)).all()
     turn = Turn(
@@ -128,7 +160,7 @@ async def load(db: AsyncSession, claim: Claim, *, history: int) -> Turn:
         session=session,
         message=message,
         history=[Said(*one) for one in reversed(said)],
-        voice_note=await db.get(Blob, message.blob_id) if message.blob_id else None,
+        voice_note=voice_note,
         reply=None,
         steps={},
         sentence_keys={},
@@ -161,21 +193,32 @@ async def save_reply(
         await _drop_other_words(db, turn, spoken)
     if turn.message.kind == MessageKind.TEXT:
         await _save_heard(db, turn, language=language)
-    turn.reply = Message(
-        id=uuid7(),
-        owner_id=turn.job.owner_id,
-        session_id=turn.session.id,
-        job_id=turn.job.id,
-        seq=turn.message.seq + 1,
-        role=MessageRole.ASSISTANT,
-        kind=MessageKind.VOICE if turn.job.reply_audio else MessageKind.TEXT,
-        text=text,
-        language=language,
-    )
+    turn.reply = _answer(turn, text=text, language=language)
     await messages.add(db, turn.reply)
     await _save_step(db, turn, done)
     if not turn.job.reply_audio:
         await jobs.succeed(db, turn.claim)
+
+
+async def save_replies(db: AsyncSession, replies: Sequence[Reply]) -> set[UUID]:
+    """`save_reply` for many jobs, each in its first attempt and not to be spoken; those that are ended now.
+
+    What is missing must be saved by itself: its job was cancelled or lost, or its session is locked just now.
+    """
+    ended = await jobs.succeed_many(db, [reply.turn.claim for reply in replies])
+    replies = [reply for reply in replies if reply.turn.job.id in ended]
+    if not replies:
+        return ended
+    heard = [one for one in replies if one.turn.message.kind == MessageKind.TEXT]
+    if heard:
+        await db.exec(_HEARD, params=[{"message": one.turn.message.id, "language": one.language} for one in heard])
+    for one in heard:
+        await _keep_language(db, one.turn, one.language)
+    await messages.add_all(db, [_answer(one.turn, text=one.text, language=one.language) for one in replies])
+    await db.exec(_ADD_STEP, params=[_done_row(one.turn.claim, one.done) for one in replies])
+    if usages := [usage for one in replies if (usage := _usage_row(one.turn, one.done))]:
+        await db.exec(_ADD_USAGE, params=usages)
+    return ended
 
 
 async def announce_sound(db: AsyncSession, turn: Turn, *, purpose: BlobPurpose) -> Blob:
@@ -228,7 +271,7 @@ async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, co
     )
     if (await db.exec(select(made))).one():
         return
-    await _write_step(db, claim, done, status=StepStatus.FAILED, error_code=code)
+    await _write_step(db, _step_row(claim, done, status=StepStatus.FAILED, error_code=code))
 
 
 async def _drop_other_words(db: AsyncSession, turn: Turn, spoken: Mapping[str, str]) -> None:
@@ -252,6 +295,11 @@ async def _save_heard(db: AsyncSession, turn: Turn, *, language: str, text: str 
         turn.message.text = heard["text"] = text
     await db.exec(_HEARD, params=heard)
     turn.message.language = language
+    await _keep_language(db, turn, language)
+
+
+async def _keep_language(db: AsyncSession, turn: Turn, language: str) -> None:
+    """Let the conversation go on in the language of its newest turn."""
     if language != turn.session.language:
         answered_since = exists().where(
             col(Message.session_id) == turn.session.id,
@@ -263,10 +311,9 @@ async def _save_heard(db: AsyncSession, turn: Turn, *, language: str, text: str 
 
 
 async def _save_step(db: AsyncSession, turn: Turn, done: StepDone, *, blob_id: UUID | None = None) -> None:
-    await _write_step(db, turn.claim, done, status=StepStatus.SUCCEEDED, input_hash=done.input_hash, blob_id=blob_id)
+    await _write_step(db, _done_row(turn.claim, done, blob_id=blob_id))
     turn.steps[done.name] = done
-    if done.used and done.provider and done.model:
-        await _save_usage(db, turn, done, done.used)
+    await _save_usage(db, turn, done)
 
 
 async def _is_saved(db: AsyncSession, turn: Turn, done: StepDone) -> bool:
@@ -284,39 +331,49 @@ async def _is_saved(db: AsyncSession, turn: Turn, done: StepDone) -> bool:
     return True
 
 
-async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone, used: Used) -> None:
+async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone) -> None:
     """Add what a step used to what it used before: it runs again when its input has changed, and is billed again."""
+    usage = _usage_row(turn, done)
+    if usage is None:
+        return
     if turn.claim.attempt > 1:
         more = {
             name: func.coalesce(getattr(Usage, name), 0) + amount
-            for name, amount in vars(used).items()
+            for name, amount in vars(done.used).items()
             if amount is not None
         }
         spent = (col(Usage.job_id) == turn.job.id, col(Usage.step) == done.name)
         again = update(Usage).where(*spent).values(provider=done.provider, model=done.model, **more)
         if (await db.exec(again)).rowcount:
             return
-    usage = {
-        "id": uuid7(),
-        "owner_id": turn.job.owner_id,
-        "agent_id": turn.agent.id,
-        "session_id": turn.session.id,
-        "job_id": turn.job.id,
-        "step": done.name,
-        "provider": done.provider,
-        "model": done.model,
-        **vars(used),
-    }
     await db.exec(_ADD_USAGE, params=usage)
 
 
-async def _write_step(db: AsyncSession, claim: Claim, done: StepDone, **outcome: Any) -> None:
+async def _write_step(db: AsyncSession, row: dict[str, Any]) -> None:
     """Write a step in the place of what an earlier attempt wrote."""
-    if claim.attempt > 1:
-        before = (col(Step.job_id) == claim.job_id, col(Step.name) == done.name)
+    if row["attempt"] > 1:
+        before = (col(Step.job_id) == row["job_id"], col(Step.name) == row["name"])
         await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*before, col(Step.blob_id).is_not(None))))
         await db.exec(delete(Step).where(*before))
-    step = {
+    await db.exec(_ADD_STEP, params=row)
+
+
+def _answer(turn: Turn, *, text: str, language: str) -> Message:
+    return Message(
+        id=uuid7(),
+        owner_id=turn.job.owner_id,
+        session_id=turn.session.id,
+        job_id=turn.job.id,
+        seq=turn.message.seq + 1,
+        role=MessageRole.ASSISTANT,
+        kind=MessageKind.VOICE if turn.job.reply_audio else MessageKind.TEXT,
+        text=text,
+        language=language,
+    )
+
+
+def _step_row(claim: Claim, done: StepDone, **outcome: Any) -> dict[str, Any]:
+    return {
         "id": uuid7(),
         "job_id": claim.job_id,
         "name": done.name,
@@ -327,4 +384,23 @@ async def _write_step(db: AsyncSession, claim: Claim, done: StepDone, **outcome:
         "model": done.model,
         **outcome,
     }
-    await db.exec(_ADD_STEP, params=step)
+
+
+def _done_row(claim: Claim, done: StepDone, *, blob_id: UUID | None = None) -> dict[str, Any]:
+    return _step_row(claim, done, status=StepStatus.SUCCEEDED, input_hash=done.input_hash, blob_id=blob_id)
+
+
+def _usage_row(turn: Turn, done: StepDone) -> dict[str, Any] | None:
+    if not (done.used and done.provider and done.model):
+        return None
+    return {
+        "id": uuid7(),
+        "owner_id": turn.job.owner_id,
+        "agent_id": turn.agent.id,
+        "session_id": turn.session.id,
+        "job_id": turn.job.id,
+        "step": done.name,
+        "provider": done.provider,
+        "model": done.model,
+        **vars(done.used),
+    }

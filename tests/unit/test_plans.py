@@ -45,7 +45,7 @@ from shared.services import worker as workers
 from shared.services.job import Budget, Claim
 from shared.services.message import Submission
 from shared.services.page import PageRequest
-from shared.services.turn import StepDone, Turn, Used
+from shared.services.turn import Reply, StepDone, Turn, Used
 from tests.factories import BUDGET
 from tests.statements import Sent, recorded
 
@@ -54,7 +54,7 @@ TABLES = SQLModel.metadata.tables.values()
 INDEXES = {str(index.name): index for owner in TABLES for index in owner.indexes}
 SMALL = {name for name, index in INDEXES.items() if index.dialect_options["sqlite"]["where"] is not None}
 
-AGENTS, SESSIONS, FINISHED, WAITING = 250, 500, 20_000, 2_000
+AGENTS, SESSIONS, FINISHED, WAITING = 1_000, 2_000, 20_000, 4_000
 OWNER: dict[str, Any] = {"owner_id": LOCAL_USER_ID}
 CONTENT = blobs.Content("audio/mpeg", "mp3", 1.0, 3, "0" * 64)
 
@@ -120,7 +120,7 @@ async def fill(db: AsyncSession) -> None:
     await add(db, Job, 1, FINISHED, **job, attempt=1, finished_at=db_now(),
               status=lambda n: case((n % 100 == 0, "failed"), else_="succeeded"))  # fmt: skip
     await add(db, Job, first, last, **job, attempt=0, status="queued",
-              dispatched_at=lambda n: case((n < first + SESSIONS, db_now())))  # fmt: skip
+              dispatched_at=lambda n: case((n < first + SESSIONS, db_now(600.0))))  # fmt: skip
     await add(db, Blob, 1, FINISHED, **OWNER, session_id=session_of, purpose="reply", status="ready",
               key=lambda n: "reply/" + cast(n, String))  # fmt: skip
     await add(db, Message, 1, last, **said, seq=seq_of, role="user")
@@ -143,6 +143,7 @@ class Flows:
         await self.submits()
         await self.reads()
         await self.a_text_turn(number(FINISHED + 6))
+        await self.text_turns(*(number(FINISHED + n) for n in (20, 22, 24)))
         await self.a_spoken_turn(number(FINISHED + 7))
         await self.bad_ends(*(number(FINISHED + n) for n in range(8, 12)))
         await self.changes()
@@ -204,6 +205,15 @@ class Flows:
         async with self._database.write() as db:
             await turns.save_reply(db, turn, text="At seven.", language="en", done=done, spoken={})
 
+    async def text_turns(self, *job_ids: UUID) -> None:
+        async with self._database.write() as db:
+            claims = await jobs.claim_many(db, job_ids=job_ids, worker_id=uuid4(), lease_s=30.0)
+            assert len(claims) == len(job_ids)
+            read = await turns.load_many(db, claims, history=20)
+        done = StepDone("reply", 1, "openai", "chat", "0", Used(input_tokens=1))
+        async with self._database.write() as db:
+            assert len(await turns.save_replies(db, [Reply(turn, "At 7.", "de", done) for turn in read])) == len(read)
+
     async def a_spoken_turn(self, job_id: UUID) -> None:
         """In its second attempt, which looks for what the first one has left."""
         turn = await self.claim(job_id)
@@ -254,7 +264,7 @@ class Flows:
             await workers.beat(db, worker_id=uuid4(), host="here", pid=1)
             assert await overdue.reclaim_lost(db) == 1
             assert await overdue.expire_overdue(db) == 1
-            assert await overdue.dispatch_due(db) == 0
+            await overdue.dispatch_due(db)
             await blobs.give_up(db)
             await blobs.sweepable(db)
             await blobs.forget(db, [number(4_000)])

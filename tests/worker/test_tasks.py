@@ -1,22 +1,19 @@
 """One job, when its worker has to go, or can't read it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
 from sqlmodel import select
 
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.models import Job, JobStatus
-from shared.queue import Queue, open_redis
 from tests.factories import make_job
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import live_parley
 from tests.locks import database_locked
-from worker.state import Worker, open_worker
+from worker.state import Worker
 from worker.tasks import run_job
 
 
@@ -47,15 +44,6 @@ async def test_a_cancel_is_not_forgotten_when_the_worker_stops(
 ) -> None:
     job = await stop_in_the_middle(settings, audio_pool, fake, cancel=True)
     assert job.status == JobStatus.CANCELLED
-
-
-@pytest.fixture
-async def worker(settings: Settings, audio_pool: AudioPool) -> AsyncIterator[Worker]:
-    """A worker that takes only what it is given."""
-    queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
-    async with open_worker(settings, queue, audio_pool) as opened:
-        yield opened
-    await queue.close()
 
 
 async def stored(worker: Worker) -> Job:

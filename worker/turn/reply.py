@@ -7,7 +7,7 @@ from shared.events import Telling
 from shared.language import choose
 from shared.models import MessageKind
 from shared.services import turn as turns
-from shared.services.turn import StepDone, Turn, Used
+from shared.services.turn import Reply, StepDone, Turn, Used
 from worker.providers.base import ChatUsage
 from worker.providers.offline import OfflineProvider
 from worker.state import Worker
@@ -64,6 +64,9 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
                 input_hash=sha256(text),
                 used=Used(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
             )
+        first = speech is None and turn.claim.attempt == 1
+        if first and await worker.replies.save(Reply(turn, words.text, language, done)):
+            return
         spoken = speech.hashes() if speech else {}
         await save(
             worker,
