@@ -116,7 +116,8 @@ async def test_what_the_model_answers_to_a_deleted_job_changes_nothing(
     assert (await parley.client.post_text(doomed[0].session_id, topic=doomed[0].topic)).status_code == 404
     parley.model.release()
     lost = {job.job_id for job in jobs.values()}
-    await until(lambda: {line["job_id"] for line in worker.events("job.lease_lost")} == lost, "the late answers come")
+    # one of the others may be said to have lost its lease too: renewed in the very moment in which its end is saved
+    await until(lambda: {line["job_id"] for line in worker.events("job.lease_lost")} >= lost, "the late answers come")
     for job in others.values():
         assert (await parley.client.done(job.job_id))["status"] == "succeeded"
     await assert_gone(parley, doomed)
