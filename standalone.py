@@ -4,7 +4,6 @@ import asyncio
 import socket
 from pathlib import Path
 
-import uvloop
 from alembic import command
 from alembic.config import Config
 
@@ -14,6 +13,7 @@ from api.server import serve as serve_api
 from shared.config import OFFLINE, Settings, get_settings
 from shared.logging import setup_logging
 from shared.queue import Queue, open_redis
+from shared.run import run
 from shared.signals import stop_on_signals
 from worker.main import serve as serve_worker
 
@@ -34,7 +34,7 @@ def main() -> None:
     command.upgrade(config, "head")
     host, port = listener.getsockname()[:2]
     print(_banner(settings, f"http://{host}:{port}"), flush=True)  # noqa: T201 - for the person who started it
-    uvloop.run(_serve(settings, listener))
+    run(_serve(settings, listener))
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import sys
 
-import uvloop
 from sqlmodel import select
 
 from api.auth import make_token
@@ -14,6 +13,7 @@ from shared.config import Settings, get_settings
 from shared.db import Database
 from shared.logging import setup_logging
 from shared.models import User
+from shared.run import run
 from shared.signals import stop_on_signals
 
 MAX_NAME = 100
@@ -39,7 +39,7 @@ def main() -> None:
             "REDIS_URL is not set: `python -m api` needs the Redis that its workers use.\n"
             "For everything in one process, without Redis: make run"
         )
-    uvloop.run(_serve(settings))
+    run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:

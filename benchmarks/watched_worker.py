@@ -9,11 +9,10 @@ import os
 import time
 from pathlib import Path
 
-import uvloop
-
 from shared.config import Settings, get_settings
 from shared.logging import setup_logging
 from shared.queue import Queue, open_redis
+from shared.run import run
 from shared.signals import stop_on_signals
 from shared.tasks import end
 from worker.main import serve
@@ -47,4 +46,4 @@ async def _serve(settings: Settings) -> None:
 
 if __name__ == "__main__":
     setup_logging(get_settings())
-    uvloop.run(_serve(get_settings()))
+    run(_serve(get_settings()))

@@ -2,11 +2,10 @@
 
 import sys
 
-import uvloop
-
 from shared.config import Settings, get_settings
 from shared.logging import setup_logging
 from shared.queue import Queue, open_redis
+from shared.run import run
 from shared.signals import stop_on_signals
 from worker.main import serve
 
@@ -20,7 +19,7 @@ def main() -> None:
             "REDIS_URL is not set: `python -m worker` needs the Redis that the API uses.\n"
             "For everything in one process, without Redis: make run"
         )
-    uvloop.run(_serve(settings))
+    run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:

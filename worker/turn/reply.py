@@ -4,7 +4,7 @@ import asyncio
 from contextlib import aclosing
 
 from shared.events import Telling
-from shared.language import choose
+from shared.language import choose, is_warm
 from shared.models import MessageKind
 from shared.services import turn as turns
 from shared.services.turn import Reply, StepDone, Turn, Used
@@ -80,7 +80,8 @@ async def language_of(turn: Turn) -> str:
         return turn.reply.language
     if turn.message.kind == MessageKind.VOICE:
         return turn.message.language or turn.language
-    return await asyncio.to_thread(choose, turn.message.text or "", turn.language)
+    text = turn.message.text or ""
+    return choose(text, turn.language) if is_warm() else await asyncio.to_thread(choose, text, turn.language)
 
 
 def _without_speech(turn: Turn, language: str) -> str:
