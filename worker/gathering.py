@@ -8,8 +8,10 @@ import structlog
 from shared.db import Database
 from shared.gathering import Gathering
 from shared.services import job as jobs
+from shared.services import step as steps
 from shared.services import turn as turns
-from shared.services.turn import Reply, Turn
+from shared.services.step import Reply
+from shared.services.turn import Turn
 
 MOST = 32  # turns at once: more would hold up the event loop
 
@@ -68,7 +70,7 @@ class Replies:
     async def _save(self, replies: list[Reply]) -> Sequence[bool]:
         try:
             async with self._database.write() as db:
-                ended = await turns.save_replies(db, replies)
+                ended = await steps.save_replies(db, replies)
         except Exception as error:  # noqa: BLE001 - as above
             log.info("replies.not_saved_together", replies=len(replies), error=type(error).__name__)
             ended = set()

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.errors import AppError, Unavailable, Upstream
 from shared.services import job as jobs
-from shared.services import turn as turns
+from shared.services import step as steps
 from shared.services.job import CancelRequestedError, Claim, LeaseLostError
 from shared.services.turn import Turn
 from worker.state import Worker
@@ -134,7 +134,7 @@ async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFail
     again = _is_transient(error) and claim.attempts_left > 1
     await jobs.fence(db, claim)
     if failed.name != OUTSIDE:
-        await turns.save_failed_step(db, claim, done=failed.done, code=error.code)
+        await steps.save_failed_step(db, claim, done=failed.done, code=error.code)
     if again:
         delay_s = _delay_s(worker.settings.max_attempts - claim.attempts_left, error.retry_after)
         await jobs.give_back(db, claim, delay_s=delay_s)

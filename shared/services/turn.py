@@ -1,33 +1,25 @@
-"""What a worker reads before a turn and writes after each of its steps, every write behind the fence."""
+"""What a worker reads of a turn before it goes on with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, bindparam, exists, func, insert, or_, tuple_
-from sqlmodel import col, delete, select, update
+from sqlalchemy import Integer, Uuid, bindparam, exists, or_
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
-from uuid_utils.compat import uuid7
 
-from shared.db import db_now, seconds
 from shared.models import (
     Agent,
     Blob,
-    BlobPurpose,
     Job,
     Message,
-    MessageKind,
     MessageRole,
     Session,
     Step,
     StepStatus,
-    Usage,
     table,
 )
-from shared.services import blob as blobs
-from shared.services import job as jobs
-from shared.services import message as messages
 from shared.services.job import Claim, LeaseLostError
 from shared.services.page import padded
 
@@ -56,9 +48,6 @@ _FINISHED = (
     .join(Blob, col(Blob.id) == col(Step.blob_id), isouter=True)
     .where(col(Step.job_id) == _job_id, col(Step.status) == StepStatus.SUCCEEDED)
 )
-_HEARD = update(_message).where(_message.c.id == bindparam("message", type_=Uuid()))
-_ADD_STEP = insert(_step).values(started_at=db_now(seconds("ago_s")))
-_ADD_USAGE = insert(table(Usage))
 
 
 class Said(NamedTuple):
@@ -115,16 +104,6 @@ class StepDone:
     used: Used | None = None
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What a turn came to, in one attempt and in text only."""
-
-    turn: Turn
-    text: str
-    language: str
-    done: StepDone
-
-
 async def load(db: AsyncSession, claim: Claim, *, history: int) -> Turn:
     """Read a claimed turn with at most `history` messages before it; LeaseLostError when it was deleted meanwhile."""
     (turn,) = await load_many(db, [claim], history=history)
@@ -173,78 +152,6 @@ async def _turn(
     return turn
 
 
-async def save_transcript(db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone) -> None:
-    """Save what a voice note said; an empty text is no speech."""
-    await jobs.fence(db, turn.claim, stage="reply")
-    await _save_heard(db, turn, language=language, text=text)
-    if not await _is_saved(db, turn, done):
-        await _save_step(db, turn, done)
-
-
-async def save_reply(
-    db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone, spoken: Mapping[str, str]
-) -> None:
-    """Save the reply, and end the job with it when it is not to be spoken.
-
-    `spoken` is what its sentences are made from, by step: what an earlier attempt spoke of other words is dropped.
-    """
-    await jobs.fence(db, turn.claim, stage="speak")
-    if turn.claim.attempt > 1:
-        await _drop_other_words(db, turn, spoken)
-    if turn.message.kind == MessageKind.TEXT:
-        await _save_heard(db, turn, language=language)
-    turn.reply = _answer(turn, text=text, language=language)
-    await messages.add(db, turn.reply)
-    await _save_step(db, turn, done)
-    if not turn.job.reply_audio:
-        await jobs.succeed(db, turn.claim)
-
-
-async def save_replies(db: AsyncSession, replies: Sequence[Reply]) -> set[UUID]:
-    """`save_reply` for many jobs, each in its first attempt and not to be spoken; those that are ended now.
-
-    What is missing must be saved by itself: its job was cancelled or lost, or its session is locked just now.
-    """
-    ended = await jobs.succeed_many(db, [reply.turn.claim for reply in replies])
-    replies = [reply for reply in replies if reply.turn.job.id in ended]
-    if not replies:
-        return ended
-    heard = [one for one in replies if one.turn.message.kind == MessageKind.TEXT]
-    if heard:
-        await db.exec(_HEARD, params=[{"message": one.turn.message.id, "language": one.language} for one in heard])
-    for one in heard:
-        await _keep_language(db, one.turn, one.language)
-    await messages.add_all(db, [_answer(one.turn, text=one.text, language=one.language) for one in replies])
-    await db.exec(_ADD_STEP, params=[_done_row(one.turn.claim, one.done) for one in replies])
-    if usages := [usage for one in replies if (usage := _usage_row(one.turn, one.done))]:
-        await db.exec(_ADD_USAGE, params=usages)
-    return ended
-
-
-async def announce_sound(db: AsyncSession, turn: Turn, *, purpose: BlobPurpose) -> Blob:
-    """Make the pending row of sound that is about to be written."""
-    await jobs.fence(db, turn.claim)
-    return await blobs.add(db, owner_id=turn.job.owner_id, session_id=turn.session.id, purpose=purpose)
-
-
-async def save_sentence(db: AsyncSession, turn: Turn, *, blob: Blob, content: blobs.Content, done: StepDone) -> None:
-    """Save one spoken sentence, so that no retry speaks it again."""
-    await jobs.fence(db, turn.claim)
-    if not await _is_saved(db, turn, done):
-        await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
-        await _save_step(db, turn, done, blob_id=blob.id)
-
-
-async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blob, content: blobs.Content) -> None:
-    """Give the reply its whole sound and end the job; its sentences' own bytes are not needed any more."""
-    await jobs.fence(db, turn.claim)
-    await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
-    await db.exec(update(Message).where(col(Message.id) == reply.id).values(blob_id=blob.id))
-    spoken = select(Step.blob_id).where(Step.job_id == turn.job.id, col(Step.blob_id).is_not(None))
-    await blobs.bury(db, col(Blob.id).in_(spoken))
-    await jobs.succeed(db, turn.claim)
-
-
 async def spoken(db: AsyncSession, *, job_id: UUID) -> dict[str, tuple[UUID, str]]:
     """Ids and keys of the sentences of a job whose sound is saved and sure to be in its reply, by step.
 
@@ -259,148 +166,3 @@ async def spoken(db: AsyncSession, *, job_id: UUID) -> dict[str, tuple[UUID, str
         .where(or_(col(Step.attempt) == col(Job.attempt), reply))
     )
     return {name: (blob_id, key) for name, blob_id, key in (await db.exec(sentences)).all()}
-
-
-async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, code: str) -> None:
-    """Note, in a fenced transaction, that a step failed; a later success takes its place.
-
-    A step that has succeeded stays: what failed then was to read what it had made.
-    """
-    made = exists().where(
-        col(Step.job_id) == claim.job_id, col(Step.name) == done.name, col(Step.status) == StepStatus.SUCCEEDED
-    )
-    if (await db.exec(select(made))).one():
-        return
-    await _write_step(db, _step_row(claim, done, status=StepStatus.FAILED, error_code=code))
-
-
-async def _drop_other_words(db: AsyncSession, turn: Turn, spoken: Mapping[str, str]) -> None:
-    """Drop the sentences of earlier attempts that the reply does not have; SQL knows which they are.
-
-    `turn.steps` has what is being saved just now too.
-    """
-    same = tuple_(col(Step.name), col(Step.input_hash)).in_(list(spoken.items()))
-    stale = (col(Step.job_id) == turn.job.id, col(Step.name).startswith(SPEAK), ~same)
-    await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*stale, col(Step.blob_id).is_not(None))))
-    await db.exec(delete(Step).where(*stale))
-
-
-async def _save_heard(db: AsyncSession, turn: Turn, *, language: str, text: str | None = None) -> None:
-    """Save the user's language, and with `text` what a voice note said.
-
-    A try before this one may have changed `turn.message` and not been committed: what is written is not judged by it.
-    """
-    heard = {"message": turn.message.id, "language": language}
-    if text is not None:
-        turn.message.text = heard["text"] = text
-    await db.exec(_HEARD, params=heard)
-    turn.message.language = language
-    await _keep_language(db, turn, language)
-
-
-async def _keep_language(db: AsyncSession, turn: Turn, language: str) -> None:
-    """Let the conversation go on in the language of its newest turn."""
-    if language != turn.session.language:
-        answered_since = exists().where(
-            col(Message.session_id) == turn.session.id,
-            col(Message.role) == MessageRole.ASSISTANT,
-            col(Message.seq) > turn.message.seq + 1,
-        )
-        newest = update(Session).where(col(Session.id) == turn.session.id, ~answered_since).values(language=language)
-        await db.exec(newest)
-
-
-async def _save_step(db: AsyncSession, turn: Turn, done: StepDone, *, blob_id: UUID | None = None) -> None:
-    await _write_step(db, _done_row(turn.claim, done, blob_id=blob_id))
-    turn.steps[done.name] = done
-    await _save_usage(db, turn, done)
-
-
-async def _is_saved(db: AsyncSession, turn: Turn, done: StepDone) -> bool:
-    """Whether this very output is there: the database was away when it was to say so of an earlier try."""
-    saved = select(Step.id).where(
-        Step.job_id == turn.job.id,
-        Step.name == done.name,
-        Step.status == StepStatus.SUCCEEDED,
-        Step.attempt == turn.claim.attempt,
-        Step.input_hash == done.input_hash,
-    )
-    if (await db.exec(saved)).first() is None:
-        return False
-    turn.steps[done.name] = done
-    return True
-
-
-async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone) -> None:
-    """Add what a step used to what it used before: it runs again when its input has changed, and is billed again."""
-    usage = _usage_row(turn, done)
-    if usage is None:
-        return
-    if turn.claim.attempt > 1:
-        more = {
-            name: func.coalesce(getattr(Usage, name), 0) + amount
-            for name, amount in vars(done.used).items()
-            if amount is not None
-        }
-        spent = (col(Usage.job_id) == turn.job.id, col(Usage.step) == done.name)
-        again = update(Usage).where(*spent).values(provider=done.provider, model=done.model, **more)
-        if (await db.exec(again)).rowcount:
-            return
-    await db.exec(_ADD_USAGE, params=usage)
-
-
-async def _write_step(db: AsyncSession, row: dict[str, Any]) -> None:
-    """Write a step in the place of what an earlier attempt wrote."""
-    if row["attempt"] > 1:
-        before = (col(Step.job_id) == row["job_id"], col(Step.name) == row["name"])
-        await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*before, col(Step.blob_id).is_not(None))))
-        await db.exec(delete(Step).where(*before))
-    await db.exec(_ADD_STEP, params=row)
-
-
-def _answer(turn: Turn, *, text: str, language: str) -> Message:
-    return Message(
-        id=uuid7(),
-        owner_id=turn.job.owner_id,
-        session_id=turn.session.id,
-        job_id=turn.job.id,
-        seq=turn.message.seq + 1,
-        role=MessageRole.ASSISTANT,
-        kind=MessageKind.VOICE if turn.job.reply_audio else MessageKind.TEXT,
-        text=text,
-        language=language,
-    )
-
-
-def _step_row(claim: Claim, done: StepDone, **outcome: Any) -> dict[str, Any]:
-    return {
-        "id": uuid7(),
-        "job_id": claim.job_id,
-        "name": done.name,
-        "attempt": claim.attempt,
-        "ago_s": -done.duration_ms / 1_000,
-        "duration_ms": done.duration_ms,
-        "provider": done.provider,
-        "model": done.model,
-        **outcome,
-    }
-
-
-def _done_row(claim: Claim, done: StepDone, *, blob_id: UUID | None = None) -> dict[str, Any]:
-    return _step_row(claim, done, status=StepStatus.SUCCEEDED, input_hash=done.input_hash, blob_id=blob_id)
-
-
-def _usage_row(turn: Turn, done: StepDone) -> dict[str, Any] | None:
-    if not (done.used and done.provider and done.model):
-        return None
-    return {
-        "id": uuid7(),
-        "owner_id": turn.job.owner_id,
-        "agent_id": turn.agent.id,
-        "session_id": turn.session.id,
-        "job_id": turn.job.id,
-        "step": done.name,
-        "provider": done.provider,
-        "model": done.model,
-        **vars(done.used),
-    }

@@ -16,6 +16,7 @@ from shared.config import Settings
 from shared.errors import AppError
 from shared.models import LOCAL_USER_ID, BlobPurpose
 from shared.services import job as jobs
+from shared.services import step as steps
 from shared.services import turn as turns
 from shared.services.blob import Content
 from shared.services.turn import StepDone, Turn, Used
@@ -115,14 +116,14 @@ async def spoken(live: Live, session_id: str, sentences: int) -> str:
     turn = await claimed(live, job_id)
     content = Content("audio/mpeg", "mp3", 0.1, len(SOUND), "0" * 64)
     async with live.stores.database.write() as db:
-        await turns.save_reply(db, turn, text="At seven.", language="en", done=StepDone("reply", 1), spoken={})
+        await steps.save_reply(db, turn, text="At seven.", language="en", done=StepDone("reply", 1), spoken={})
         for number in range(sentences):
-            blob = await turns.announce_sound(db, turn, purpose=BlobPurpose.SENTENCE)
+            blob = await steps.announce_sound(db, turn, purpose=BlobPurpose.SENTENCE)
             done = StepDone(f"speak/{number + 1}", 1, "openai", "tts", used=Used(characters=9))
-            await turns.save_sentence(db, turn, blob=blob, content=content, done=done)
-        blob = await turns.announce_sound(db, turn, purpose=BlobPurpose.REPLY)
+            await steps.save_sentence(db, turn, blob=blob, content=content, done=done)
+        blob = await steps.announce_sound(db, turn, purpose=BlobPurpose.REPLY)
         assert turn.reply
-        await turns.save_speech(db, turn, turn.reply, blob=blob, content=content)
+        await steps.save_speech(db, turn, turn.reply, blob=blob, content=content)
     await live.stores.blobs.put(blob.key, SOUND)
     return job_id
 

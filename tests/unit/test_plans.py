@@ -40,12 +40,14 @@ from shared.services import job as jobs
 from shared.services import job_view, overdue
 from shared.services import message as messages
 from shared.services import session as sessions
+from shared.services import step as steps
 from shared.services import turn as turns
 from shared.services import worker as workers
 from shared.services.job import Budget, Claim
 from shared.services.message import Submission
 from shared.services.page import PageRequest
-from shared.services.turn import Reply, StepDone, Turn, Used
+from shared.services.step import Reply
+from shared.services.turn import StepDone, Turn, Used
 from tests.factories import BUDGET
 from tests.statements import Sent, recorded
 
@@ -203,7 +205,7 @@ class Flows:
         async with self._database.write() as db:
             await jobs.renew(db, turn.claim, lease_s=30.0)
         async with self._database.write() as db:
-            await turns.save_reply(db, turn, text="At seven.", language="en", done=done, spoken={})
+            await steps.save_reply(db, turn, text="At seven.", language="en", done=done, spoken={})
 
     async def text_turns(self, *job_ids: UUID) -> None:
         async with self._database.write() as db:
@@ -212,7 +214,7 @@ class Flows:
             read = await turns.load_many(db, claims, history=20)
         done = StepDone("reply", 1, "openai", "chat", "0", Used(input_tokens=1))
         async with self._database.write() as db:
-            assert len(await turns.save_replies(db, [Reply(turn, "At 7.", "de", done) for turn in read])) == len(read)
+            assert len(await steps.save_replies(db, [Reply(turn, "At 7.", "de", done) for turn in read])) == len(read)
 
     async def a_spoken_turn(self, job_id: UUID) -> None:
         """In its second attempt, which looks for what the first one has left."""
@@ -222,16 +224,16 @@ class Flows:
         reply = StepDone("reply", 1, "openai", "chat", "0", Used(output_tokens=1))
         one, two = [StepDone(f"speak/{n}", 1, "openai", "tts", "0", Used(characters=1)) for n in (1, 2)]
         async with self._database.write() as db:
-            await turns.save_transcript(db, turn, text="Hello", language="en", done=heard)
-            await turns.save_failed_step(db, turn.claim, done=one, code="away")
+            await steps.save_transcript(db, turn, text="Hello", language="en", done=heard)
+            await steps.save_failed_step(db, turn.claim, done=one, code="away")
             for sentence in (one, two):
-                blob = await turns.announce_sound(db, turn, purpose=BlobPurpose.SENTENCE)
-                await turns.save_sentence(db, turn, blob=blob, content=CONTENT, done=sentence)
-            await turns.save_reply(db, turn, text="At 7.", language="de", done=reply, spoken={"speak/1": "0"})
+                blob = await steps.announce_sound(db, turn, purpose=BlobPurpose.SENTENCE)
+                await steps.save_sentence(db, turn, blob=blob, content=CONTENT, done=sentence)
+            await steps.save_reply(db, turn, text="At 7.", language="de", done=reply, spoken={"speak/1": "0"})
             await turns.load(db, turn.claim, history=20)
-            blob = await turns.announce_sound(db, turn, purpose=BlobPurpose.REPLY)
+            blob = await steps.announce_sound(db, turn, purpose=BlobPurpose.REPLY)
             assert turn.reply
-            await turns.save_speech(db, turn, turn.reply, blob=blob, content=CONTENT)
+            await steps.save_speech(db, turn, turn.reply, blob=blob, content=CONTENT)
 
     async def bad_ends(self, *job_ids: UUID) -> None:
         ends: tuple[Callable[[AsyncSession, Claim], Awaitable[None]], ...] = (

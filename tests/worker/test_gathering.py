@@ -10,7 +10,8 @@ from sqlmodel import col, select, update
 
 from shared.models import POISON_LEASES, Job, JobStatus, Message, MessageRole, Session, Step, Usage
 from shared.services import job as jobs
-from shared.services.turn import Reply, StepDone, Turn, Used
+from shared.services.step import Reply
+from shared.services.turn import StepDone, Turn, Used
 from tests.factories import make_job
 from tests.statements import recorded
 from worker.state import Worker

@@ -6,8 +6,9 @@ from contextlib import aclosing
 from shared.events import Telling
 from shared.language import choose, is_warm
 from shared.models import MessageKind
-from shared.services import turn as turns
-from shared.services.turn import Reply, StepDone, Turn, Used
+from shared.services import step as steps
+from shared.services.step import Reply
+from shared.services.turn import StepDone, Turn, Used
 from worker.providers.base import ChatUsage
 from worker.providers.offline import OfflineProvider
 from worker.state import Worker
@@ -70,7 +71,7 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
         spoken = speech.hashes() if speech else {}
         await save(
             worker,
-            lambda db: turns.save_reply(db, turn, text=words.text, language=language, done=done, spoken=spoken),
+            lambda db: steps.save_reply(db, turn, text=words.text, language=language, done=done, spoken=spoken),
         )
 
 

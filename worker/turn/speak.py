@@ -9,7 +9,7 @@ from shared.audio import mp3
 from shared.errors import Invalid, NotFound, Upstream
 from shared.events import Telling
 from shared.models import Blob, BlobPurpose
-from shared.services import turn as turns
+from shared.services import step as steps
 from shared.services.blob import Content
 from shared.services.turn import StepDone, Turn, Used
 from shared.tasks import end
@@ -91,7 +91,7 @@ class Speech:
             blob, content = await self._store(whole, BlobPurpose.REPLY)
             await self._told.flush()
             await keep(
-                self._worker, blob, lambda db: turns.save_speech(db, self._turn, reply, blob=blob, content=content)
+                self._worker, blob, lambda db: steps.save_speech(db, self._turn, reply, blob=blob, content=content)
             )
 
     def _begin(self, sentences: list[str]) -> None:
@@ -149,7 +149,7 @@ class Speech:
             await keep(
                 self._worker,
                 blob,
-                lambda db: turns.save_sentence(db, self._turn, blob=blob, content=content, done=done),
+                lambda db: steps.save_sentence(db, self._turn, blob=blob, content=content, done=done),
             )
         return sound
 
@@ -163,7 +163,7 @@ class Speech:
         return sound
 
     async def _store(self, sound: bytes, purpose: BlobPurpose) -> tuple[Blob, Content]:
-        blob = await save(self._worker, lambda db: turns.announce_sound(db, self._turn, purpose=purpose))
+        blob = await save(self._worker, lambda db: steps.announce_sound(db, self._turn, purpose=purpose))
         await put(self._worker, blob.key, sound)
         seconds = mp3.duration(sound)
         return blob, Content(MIME, CODEC, seconds, len(sound), hashlib.sha256(sound).hexdigest())

@@ -9,7 +9,7 @@ from shared.audio.decode import Prepared, prepare
 from shared.errors import Upstream
 from shared.language import choose
 from shared.models import Blob
-from shared.services import turn as turns
+from shared.services import step as steps
 from shared.services.turn import StepDone, Turn, Used
 from worker.providers.base import Audio
 from worker.providers.registry import Model
@@ -50,7 +50,7 @@ async def transcribe(worker: Worker, turn: Turn) -> None:
             input_hash=turn.voice_note.sha256,
             used=Used(audio_s=heard.audio_s) if heard else None,
         )
-        await save(worker, lambda db: turns.save_transcript(db, turn, text=text, language=language, done=done))
+        await save(worker, lambda db: steps.save_transcript(db, turn, text=text, language=language, done=done))
 
 
 async def _prepare(worker: Worker, blob: Blob, model: Model) -> Prepared:

@@ -13,6 +13,7 @@ from shared.models import LOCAL_USER_ID
 from shared.services import agent as agents
 from shared.services import job as jobs
 from shared.services import session as sessions
+from shared.services import step as steps
 from shared.services import turn as turns
 from shared.services.turn import StepDone
 from tests.factories import make_job, make_session
@@ -51,7 +52,7 @@ async def test_deleting_an_agent_waits_for_who_writes_to_its_session(database: D
         deleting = asyncio.create_task(delete())
         await until(sql.waiting, "the deletion waits for the session")
         done = StepDone(name="reply", duration_ms=1)
-        await turns.save_reply(db, turn, text="Hello.", language="en", done=done, spoken={})
+        await steps.save_reply(db, turn, text="Hello.", language="en", done=done, spoken={})
     await deleting
     assert not await sql.rows("SELECT id FROM job")
 

@@ -14,6 +14,7 @@ from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Message,
 from shared.services import blob as blobs
 from shared.services import job as jobs
 from shared.services import session as sessions
+from shared.services import step as steps
 from shared.services import turn as turns
 from shared.services.job import Claim, LeaseLostError
 from shared.services.turn import StepDone, Used
@@ -53,17 +54,17 @@ class Running:
 
     async def announce(self) -> Blob:
         async with self.database.write() as db:
-            return await turns.announce_sound(db, self.turn, purpose=BlobPurpose.SENTENCE)
+            return await steps.announce_sound(db, self.turn, purpose=BlobPurpose.SENTENCE)
 
     async def speak(self, blob: Blob, text: str = "one") -> None:
         done = StepDone("speak/1", 1, "openai", "tts", input_hash=text, used=Used(characters=3))
         content = blobs.Content("audio/mpeg", "mp3", 1.0, 3, "0")
         async with self.database.write() as db:
-            await turns.save_sentence(db, self.turn, blob=blob, content=content, done=done)
+            await steps.save_sentence(db, self.turn, blob=blob, content=content, done=done)
 
     async def fail(self) -> None:
         async with self.database.write() as db:
-            await turns.save_failed_step(db, self.turn.claim, done=StepDone("speak/1", 1), code="unavailable")
+            await steps.save_failed_step(db, self.turn.claim, done=StepDone("speak/1", 1), code="unavailable")
 
     def again(self) -> None:
         """The next attempt: what the one before has written may be in its way."""
@@ -91,7 +92,7 @@ async def test_what_was_committed_without_an_answer_is_saved_once(running: Runni
     done = StepDone("transcribe", 1, "openai", "stt", input_hash="note", used=Used(audio_s=2.0))
     for _ in range(2):
         async with running.database.write() as db:
-            await turns.save_transcript(db, running.turn, text="Hello", language="en", done=done)
+            await steps.save_transcript(db, running.turn, text="Hello", language="en", done=done)
     assert sorted(await running.found(Usage.step)) == ["speak/1", "transcribe"]
     assert 2.0 in await running.found(Usage.audio_s)
 
@@ -101,7 +102,7 @@ async def test_what_was_heard_is_saved_when_a_try_before_was_not_committed(runni
     for away in (True, False):
         with suppress(Unavailable):
             async with running.database.write() as db:
-                await turns.save_transcript(db, running.turn, text="مرحبا", language="ar", done=done)
+                await steps.save_transcript(db, running.turn, text="مرحبا", language="ar", done=done)
                 if away:
                     raise Unavailable("The commit fails.")
     assert await running.found(Message.text) == ["مرحبا"]
@@ -118,7 +119,7 @@ async def test_sound_of_other_words_goes_with_the_reply_also_when_a_try_before_w
         with suppress(Unavailable):
             async with running.database.write() as db:
                 spoken = {"speak/1": "another"}
-                await turns.save_reply(db, running.turn, text="Another.", language="en", done=done, spoken=spoken)
+                await steps.save_reply(db, running.turn, text="Another.", language="en", done=done, spoken=spoken)
                 if away:
                     raise Unavailable("The commit fails.")
     async with running.database.read() as db:
