@@ -26,15 +26,13 @@ class UnreadBodyMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "http" and _has_body(scope):
+            await self._read_or_close(scope, receive, send)
+        else:
             await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        if not unread:
-            await self.app(scope, receive, send)
-            return
-        closing = False
+
+    async def _read_or_close(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unread, closing = True, False
 
         async def received() -> Message:
             nonlocal unread
@@ -88,6 +86,11 @@ class BodyLimitMiddleware:
             await from_error(error, scope["path"])(scope, receive, send)
             return
         await self.app(scope, _replay(messages, receive), send)
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 def _is_json(content_type: str) -> bool:

@@ -117,7 +117,9 @@ def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(AuthMiddleware)
     app.add_middleware(UnreadBodyMiddleware)
-    app.add_middleware(CorrelationIdMiddleware, validator=None, transformer=_safe_request_id)
+    app.add_middleware(
+        CorrelationIdMiddleware, validator=None, transformer=_safe_request_id, update_request_header=False
+    )
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
 

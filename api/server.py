@@ -39,7 +39,12 @@ def bind(settings: Settings) -> socket.socket:
 async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set, then let open requests end."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S, limit_concurrency=20_000
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nothing here asks for a client's address
+        timeout_graceful_shutdown=GRACE_S,
+        limit_concurrency=20_000,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from functools import partial
 from typing import Annotated
 from uuid import UUID
@@ -42,6 +41,8 @@ async def wait_for_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds:
 
     Nothing is kept of it meanwhile: thousands may wait.
     """
+    if not seconds:
+        return await stores.jobs.get(owner_id=owner_id, job_id=job_id)
     clock = asyncio.get_running_loop()
     until = clock.time() + seconds
     known = False
@@ -59,9 +60,11 @@ async def wait_for_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds:
                 if over or not known:
                     raise  # else its end can be waited for
                 look_soon(stores, job_id)
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(until):
-                    await changed.wait()
+            alarm = clock.call_at(until, changed.set)
+            try:
+                await changed.wait()
+            finally:
+                alarm.cancel()
 
 
 async def watch_job(stores: Stores, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[JobView]:
