@@ -58,16 +58,59 @@ class JobEvent(NamedTuple):
     data: dict[str, Any]
 
 
-class Waiter(asyncio.Event):
+class Waiter:
     """Set when there is something to look at; `job_changed` says that it is, or may be, the job itself.
 
-    Who waits `for_end` is not woken before it.
+    Who waits `for_end` is not woken before it. It is one task's, so it needs no `asyncio.Event` with room for many.
     """
 
+    __slots__ = ("_awaited", "_is_set", "for_end", "job_changed")
+
     def __init__(self, *, for_end: bool = False) -> None:
-        super().__init__()
         self.for_end = for_end
         self.job_changed = True
+        self._is_set = False
+        self._awaited: asyncio.Future[None] | None = None
+
+    def is_set(self) -> bool:
+        """Whether there is."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Wake who waits."""
+        self._is_set = True
+        if self._awaited and not self._awaited.done():
+            self._awaited.set_result(None)
+
+    def clear(self) -> None:
+        """Begin to look."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Until it is set."""
+        if not self._is_set:
+            self._awaited = asyncio.get_running_loop().create_future()
+            await self._awaited
+
+
+class Watch:
+    """A waiter among the others of its job, as long as its block runs."""
+
+    __slots__ = ("_job_id", "_waiter", "_waiters")
+
+    def __init__(self, waiters: defaultdict[UUID, set[Waiter]], job_id: UUID, waiter: Waiter) -> None:
+        self._waiters = waiters
+        self._job_id = job_id
+        self._waiter = waiter
+
+    async def __aenter__(self) -> Waiter:
+        self._waiters[self._job_id].add(self._waiter)
+        return self._waiter
+
+    async def __aexit__(self, *_: object) -> None:
+        self._waiters[self._job_id].discard(self._waiter)
+        if not self._waiters[self._job_id]:
+            del self._waiters[self._job_id]
 
 
 class Feed:
@@ -127,17 +170,9 @@ class JobEvents:
         self._wake_all()
         await end(*([self._task] if self._task else []), *self._reads)
 
-    @asynccontextmanager
-    async def watch(self, job_id: UUID, *, for_end: bool = False) -> AsyncIterator[Waiter]:
+    def watch(self, job_id: UUID, *, for_end: bool = False) -> "Watch":
         """A waiter that is set whenever the job may have changed, or ended. Enter it *before* reading the job."""
-        waiter = Waiter(for_end=for_end)
-        self._waiters[job_id].add(waiter)
-        try:
-            yield waiter
-        finally:
-            self._waiters[job_id].discard(waiter)
-            if not self._waiters[job_id]:
-                del self._waiters[job_id]
+        return Watch(self._waiters, job_id, Waiter(for_end=for_end))
 
     @asynccontextmanager
     async def follow(self, job_id: UUID) -> AsyncIterator[tuple[Waiter, Feed]]:
