@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 from uuid import UUID
 
+import psutil  # type: ignore[import-untyped] # it has no types
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -26,7 +27,7 @@ from shared.queue import Queue, open_redis
 
 KB, WOKEN_S = 30, 3
 AT_A_TIME = 100
-CALM_S, CALM = 0.05, 5
+CALM_S, CALM = 0.25, 4
 SETTLE_S = 20.0
 END = """
     UPDATE job SET status = 'cancelled', finished_at = clock_timestamp(), version = version + 1 WHERE status = 'queued'
@@ -120,11 +121,12 @@ async def _wait(parley: Parley, jobs: list[str]) -> tuple[list[Connection], list
             clients += opened
             await asyncio.sleep(0)
             await probe.send(request("GET", f"{API}/job/{jobs[0]}"))
-        calm, until = 0, time.perf_counter() + SETTLE_S
-        while calm < CALM and time.perf_counter() < until:
-            answer = await probe.send(request("GET", f"{API}/job/{jobs[0]}"))
-            calm = calm + 1 if answer.status == 200 and answer.took_s < CALM_S else 0
-            await asyncio.sleep(CALM_S)
+    api = psutil.Process(parley.processes[0].pid)
+    calm, until = 0, time.perf_counter() + SETTLE_S
+    while calm < CALM and time.perf_counter() < until:
+        before = sum(api.cpu_times()[:2])
+        await asyncio.sleep(CALM_S)
+        calm = calm + 1 if sum(api.cpu_times()[:2]) - before < CALM_S / 5 else 0
     return clients, answers
 
 
