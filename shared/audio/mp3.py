@@ -1,8 +1,9 @@
 """Spoken sentences as mp3: encoded, cleaned, joined and measured."""
 
+import hashlib
 import io
-from collections.abc import Iterator, Sequence
-from typing import Literal, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
@@ -22,6 +23,20 @@ _RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _FALLBACK_RATE = 24_000
 _SAMPLE_BYTES = 2
 _MARKS = (b"RIFF", b"OggS", b"ID3", b"fLaC", b"\x1aE\xdf\xa3")
+
+
+class Sound(NamedTuple):
+    """An mp3, its seconds of sound, and the SHA-256 of its bytes."""
+
+    data: bytes
+    duration_s: float
+    sha256: str
+
+
+def measured(make: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> Sound:
+    """What `make` makes, measured where it is made and not in the event loop; raises `Invalid` (bad_speech)."""
+    data = make(*args, **kwargs)
+    return Sound(data, duration(data), hashlib.sha256(data).hexdigest())
 
 
 def encode(pcm: bytes, *, rate: int) -> bytes:

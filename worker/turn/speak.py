@@ -1,11 +1,12 @@
 """The last step of a spoken turn: the reply sentence by sentence, each saved when it is spoken, joined into one mp3."""
 
 import asyncio
-import hashlib
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 from shared.audio import mp3
+from shared.audio.mp3 import Sound
 from shared.errors import Invalid, NotFound, Upstream
 from shared.events import Telling
 from shared.models import Blob, BlobPurpose
@@ -36,7 +37,7 @@ class Speech:
         self._language = language
         self._told = told
         self._cutter = SentenceCutter(language)
-        self._sentences: list[asyncio.Task[bytes | None]] = []
+        self._sentences: list[asyncio.Task[Sound | None]] = []
         self._hashes: dict[str, str] = {}
         self._at_once = asyncio.Semaphore(worker.settings.tts_concurrency)
         self._failed: BaseException | None = None
@@ -87,7 +88,7 @@ class Speech:
             raise self._failed
         sounds = [sentence.result() for sentence in self._sentences]
         with step("speak"):
-            whole = await self._worker.audio.run(mp3.join, [sound for sound in sounds if sound])
+            whole = await self._measured(mp3.join, [sound.data for sound in sounds if sound])
             blob, content = await self._store(whole, BlobPurpose.REPLY)
             await self._told.flush()
             await keep(
@@ -102,7 +103,7 @@ class Speech:
             if self._failed is None and self._model:
                 self._sentences.append(asyncio.create_task(self._run(name, text, self._model)))
 
-    async def _run(self, name: str, text: str, model: Model) -> bytes | None:
+    async def _run(self, name: str, text: str, model: Model) -> Sound | None:
         first = name == "speak/1"
         try:
             async with self._at_once:
@@ -115,25 +116,22 @@ class Speech:
         finally:
             if first and not self._rate.done():
                 self._rate.set_result(None)
-        self._told.audio(int(name.partition("/")[2]), text, mp3.duration(sound))
+        self._told.audio(int(name.partition("/")[2]), text, sound.duration_s)
         return sound
 
-    async def _sentence(self, name: str, text: str, model: Model, *, first: bool) -> bytes:
+    async def _sentence(self, name: str, text: str, model: Model, *, first: bool) -> Sound:
         input_hash = self._hashes[name]
         with step(name) as timer:
             timer.model = model
             saved = self._turn.steps.get(name)
             if saved and saved.input_hash == input_hash and name in self._turn.sentence_keys:
                 with suppress(NotFound):  # bytes that went missing are spoken again
-                    return await self._like_the_first(
-                        await self._worker.blobs.read(self._turn.sentence_keys[name]), first=first
-                    )
+                    kept = await self._worker.blobs.read(self._turn.sentence_keys[name])
+                    return await self._like_the_first(await self._measured(bytes, kept), first=first)
             voice = self._turn.agent.voice
             speech = await model.provider.speak(text, model=model.model, language=self._language, voice=voice)
             try:
-                sound = await self._worker.audio.run(
-                    mp3.to_mp3, speech.data, format=speech.format, rate=speech.sample_rate
-                )
+                sound = await self._measured(mp3.to_mp3, speech.data, format=speech.format, rate=speech.sample_rate)
                 sound = await self._like_the_first(sound, first=first)
             except Invalid as error:
                 raise Upstream("The speech model sent no sound.", code="bad_speech", transient=True) from error
@@ -153,17 +151,19 @@ class Speech:
             )
         return sound
 
-    async def _like_the_first(self, sound: bytes, *, first: bool) -> bytes:
+    async def _measured(self, make: Callable[..., bytes], *args: Any, **kwargs: Any) -> Sound:
+        return await self._worker.audio.run(mp3.measured, make, *args, **kwargs)
+
+    async def _like_the_first(self, sound: Sound, *, first: bool) -> Sound:
         """Frames of the first sentence's shape: what listeners hear as it is made is then what is stored."""
         rate = None if first else await self._rate
-        if not mp3.is_uniform(sound, rate=rate):
-            sound = await self._worker.audio.run(mp3.uniform, sound, rate=rate)
+        if not mp3.is_uniform(sound.data, rate=rate):
+            sound = await self._measured(mp3.uniform, sound.data, rate=rate)
         if first:
-            self._rate.set_result(mp3.sample_rate(sound))
+            self._rate.set_result(mp3.sample_rate(sound.data))
         return sound
 
-    async def _store(self, sound: bytes, purpose: BlobPurpose) -> tuple[Blob, Content]:
+    async def _store(self, sound: Sound, purpose: BlobPurpose) -> tuple[Blob, Content]:
         blob = await save(self._worker, lambda db: steps.announce_sound(db, self._turn, purpose=purpose))
-        await put(self._worker, blob.key, sound)
-        seconds = mp3.duration(sound)
-        return blob, Content(MIME, CODEC, seconds, len(sound), hashlib.sha256(sound).hexdigest())
+        await put(self._worker, blob.key, sound.data)
+        return blob, Content(MIME, CODEC, sound.duration_s, len(sound.data), sound.sha256)

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import random
 from collections.abc import Callable
@@ -7,7 +8,7 @@ import pytest
 
 from shared.audio import mp3_frames
 from shared.audio.decode import decode, decode_file, is_silent
-from shared.audio.mp3 import duration, encode, join, to_mp3
+from shared.audio.mp3 import duration, encode, join, measured, to_mp3
 from shared.audio.probe import probe
 from shared.errors import AppError, Invalid
 from tests.unit.audio.build import FOLDER, SPEECH, encoded, id3, picture, spread, tone, wav
@@ -145,6 +146,16 @@ def test_joins_without_touching_a_frame(rate: int, save: Save) -> None:
     with av.open(io.BytesIO(whole), "r") as file:
         assert file.duration is not None
         assert file.duration / 1e6 == pytest.approx(duration(whole), abs=0.001)
+
+
+def test_what_is_made_is_measured() -> None:
+    parts = [encode(tone(seconds, rate=24_000), rate=24_000) for seconds in (1.0, 0.5)]
+    sound = measured(join, parts, gap_s=0.2)
+    assert sound.data == join(parts, gap_s=0.2)
+    assert sound.duration_s == duration(sound.data) > 1.5
+    assert sound.sha256 == hashlib.sha256(sound.data).hexdigest()
+    with pytest.raises(Invalid):
+        measured(bytes, b"no mp3")
 
 
 def test_joined_gaps_are_silent() -> None:
