@@ -77,20 +77,21 @@ class Queue:
                 for effect in told:
                     match effect:
                         case Dispatch():
-                            dispatch(pipe, effect)
+                            _dispatch(pipe, effect)
                         case JobChanged(job_id, ended) if ended or JobChanged(job_id, ended=True) not in told:
                             pipe.publish(JOB_CHANNEL, str(job_id).encode() + (ENDED if ended else b""))
+                if any(isinstance(effect, Dispatch) for effect in told):
+                    pipe.publish(WAKE_CHANNEL, b"")
                 await pipe.execute()
         except (RedisError, OSError) as error:
             self._away_until = clock.time() + PASS_BY_S
             log.warning("queue.unreachable", effects=len(effects), error=type(error).__name__)
 
 
-def dispatch(pipe: Any, job: Dispatch) -> None:
-    """Put one job on the queue and wake the workers; putting it again under the same number changes nothing."""
+def _dispatch(pipe: Any, job: Dispatch) -> None:
+    """Put one job on the queue; putting it again under the same number changes nothing."""
     entry_id = f"{job.job_id}:{job.dispatch_no}"
     now = timestamp_ms()
     entry = serialize_job(TASK, (str(job.job_id),), {}, None, now, serializer=to_json)
     pipe.psetex(job_key_prefix + entry_id, QUEUE_S * 1_000, entry)
     pipe.zadd(QUEUE, {entry_id: now - EARLY_MS}, nx=True)
-    pipe.publish(WAKE_CHANNEL, b"")

@@ -148,7 +148,8 @@ def _claiming(which: ColumnElement[bool]) -> Move:
 
 
 _CLAIM = _claiming(THIS)
-_CLAIM_MANY = _claiming(_job.c.id.in_(select(_job.c.id).where(_THESE).with_for_update(skip_locked=True)))
+_CLAIM_THESE = _claiming(_THESE)
+_TRY_LOCK_THESE = select(_job.c.id).where(_THESE).with_for_update(skip_locked=True)
 _SUCCEED = moving(JobStatus.SUCCEEDED, *_HELD)
 _SUCCEED_MANY = moving(
     JobStatus.SUCCEEDED,
@@ -293,7 +294,8 @@ async def claim_many(db: AsyncSession, *, job_ids: Sequence[UUID], worker_id: UU
 
     A job that is missing from the claims may be locked just now: it must be claimed by itself.
     """
-    return await _claim(db, _CLAIM_MANY, jobs=padded(job_ids), worker=worker_id, lease_s=lease_s)
+    free = (await db.exec(_TRY_LOCK_THESE, params={"jobs": padded(job_ids)})).all()
+    return await _claim(db, _CLAIM_THESE, jobs=padded(free), worker=worker_id, lease_s=lease_s) if free else []
 
 
 async def renew(db: AsyncSession, claim: Claim, *, lease_s: float) -> None:

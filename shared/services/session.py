@@ -22,13 +22,8 @@ _THIS = _session.c.id == bindparam("session", type_=Uuid())
 _LOCK = update(_session).where(_THIS).values(last_activity_at=db_now())
 _TRY_LOCK = select(_session.c.id).where(_THIS).with_for_update(skip_locked=True)
 _these = _session.c.id.in_(bindparam("sessions", type_=Uuid(), expanding=True))
-_TRY_LOCK_ALL = (
-    update(_session)
-    .where(_session.c.id.in_(select(_session.c.id).where(_these).with_for_update(skip_locked=True)))
-    .values(last_activity_at=db_now())
-    .returning(_session.c.id)
-)
 _TRY_LOCK_THESE = select(_session.c.id, _session.c.owner_id).where(_these).with_for_update(skip_locked=True)
+_TOUCH_THESE = update(_session).where(_these).values(last_activity_at=db_now())
 _taken = bindparam("numbers", type_=Integer())
 _taking = (
     update(_session)
@@ -99,8 +94,14 @@ async def try_lock(db: AsyncSession, session_id: UUID | None) -> bool:
 
 
 async def try_lock_all(db: AsyncSession, session_ids: Sequence[UUID]) -> set[UUID]:
-    """`lock` those that are there and nobody has just now."""
-    return {row.id for row in await db.exec(_TRY_LOCK_ALL, params={"sessions": padded(session_ids)})}
+    """`lock` those that are there and nobody has just now; a single one is waited for, which keeps nobody waiting."""
+    if len(session_ids) == 1:
+        return set(session_ids) if await lock(db, session_ids[0]) else set()
+    rows = await db.exec(_TRY_LOCK_THESE, params={"sessions": padded(session_ids)})
+    locked = [session_id for session_id, _ in rows]
+    if locked:
+        await db.exec(_TOUCH_THESE, params={"sessions": padded(locked)})
+    return set(locked)
 
 
 class Numbers(NamedTuple):

@@ -1,6 +1,7 @@
 """Gathering a history from the audit, the model server, the tables and the store."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -39,8 +40,12 @@ async def _clock_offset(sql: Sql) -> float:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    sizes = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a tombstone is swept just now
+            if path.is_file():
+                sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return sizes
 
 
 def _model_call(call: Call, offset: float) -> ModelCall:

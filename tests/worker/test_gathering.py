@@ -62,7 +62,10 @@ async def test_jobs_asked_for_in_the_same_moment_are_claimed_in_one_transaction(
     with recorded() as visits:
         turns = await asyncio.gather(*[worker.claims.take(job.id) for job in asked])
     assert [turn and turn.job.id for turn in turns] == [job.id for job in asked]
-    assert (len(visits.sent), visits.commits) == (2 + 5, 1)  # the claim, the turns, what was said before each
+    assert (len(visits.sent), visits.commits) == (
+        3 + 5,
+        1,
+    )  # the locks, the claim, the turns, what was said before each
 
 
 async def test_a_job_that_is_asked_for_twice_is_run_once(worker: Worker) -> None:
@@ -106,7 +109,7 @@ async def test_replies_ready_in_the_same_moment_are_saved_in_one_transaction(wor
     with recorded() as visits:
         assert await save(worker, turns) == [True] * 5
     assert visits.commits == 1
-    assert len(visits.sent) == 7 + 5  # a conversation's first turn says in which language it is
+    assert len(visits.sent) == 8 + 5  # a conversation's first turn says in which language it is
     assert await written(worker) == {
         turn.job.id: (JobStatus.SUCCEEDED, [f"Reply {number}."], 1, 1) for number, turn in enumerate(turns)
     }
