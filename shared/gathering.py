@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -30,7 +31,7 @@ class Gathering(Generic[K, V]):
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._asked.append((what, future))
         if len(self._asked) == 1:
-            self._last = asyncio.create_task(self._run(self._asked, self._last))
+            self._last = asyncio.create_task(self._run(self._asked, self._last), context=Context())  # nobody's own
             self._runs.add(self._last)
             self._last.add_done_callback(self._runs.discard)
         if len(self._asked) == self._most:

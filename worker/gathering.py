@@ -18,6 +18,10 @@ MOST = 32  # turns at once: more would hold up the event loop
 log = structlog.get_logger(__name__)
 
 
+class NotTogetherError(Exception):
+    """It must be tried by itself."""
+
+
 class Claims:
     """Claims jobs and reads their turns."""
 
@@ -33,9 +37,12 @@ class Claims:
 
         Raises IntegrityError and LeaseLostError for the same, and Unavailable.
         """
-        return await self._gathering.ask(job_id) or await self._alone(job_id)
+        try:
+            return await self._gathering.ask(job_id)
+        except NotTogetherError:
+            return await self._alone(job_id)
 
-    async def _take(self, job_ids: list[UUID]) -> Sequence[Turn | None]:
+    async def _take(self, job_ids: list[UUID]) -> Sequence[Turn | Exception | None]:
         if len(job_ids) == 1:
             return [await self._alone(job_ids[0])]
         taken: dict[UUID, Turn] = {}
@@ -48,7 +55,7 @@ class Claims:
         except Exception as error:  # noqa: BLE001 - whose fault it is shows when each is claimed by itself
             log.info("jobs.not_claimed_together", jobs=len(job_ids), error=type(error).__name__)
             taken = {}
-        return [taken.pop(job_id, None) for job_id in job_ids]  # who asks for the same job twice gets it once
+        return [taken.pop(job_id, NotTogetherError()) for job_id in job_ids]  # asked for twice, it is taken once
 
     async def _alone(self, job_id: UUID) -> Turn | None:
         async with self._database.write() as db:

@@ -149,7 +149,8 @@ def _claiming(which: ColumnElement[bool]) -> Move:
 
 _CLAIM = _claiming(THIS)
 _CLAIM_THESE = _claiming(_THESE)
-_TRY_LOCK_THESE = select(_job.c.id).where(_THESE).with_for_update(skip_locked=True)
+_queued_these = select(_job.c.id).where(_THESE, _job.c.status == JobStatus.QUEUED)
+_TRY_LOCK_THESE = _queued_these.with_for_update(skip_locked=True, key_share=True)
 _SUCCEED = moving(JobStatus.SUCCEEDED, *_HELD)
 _SUCCEED_MANY = moving(
     JobStatus.SUCCEEDED,
@@ -323,7 +324,7 @@ async def succeed(db: AsyncSession, claim: Claim) -> None:
 
 
 async def succeed_many(db: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
-    """Fence and end jobs of which nothing was written before; those that are ended now.
+    """Fence and end jobs at once; those that are ended now.
 
     What is missing was cancelled, or is not ours any more, or its session is locked: it must be fenced by itself.
     """

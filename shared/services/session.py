@@ -22,7 +22,8 @@ _THIS = _session.c.id == bindparam("session", type_=Uuid())
 _LOCK = update(_session).where(_THIS).values(last_activity_at=db_now())
 _TRY_LOCK = select(_session.c.id).where(_THIS).with_for_update(skip_locked=True)
 _these = _session.c.id.in_(bindparam("sessions", type_=Uuid(), expanding=True))
-_TRY_LOCK_THESE = select(_session.c.id, _session.c.owner_id).where(_these).with_for_update(skip_locked=True)
+_owned_these = select(_session.c.id, _session.c.owner_id).where(_these)
+_TRY_LOCK_THESE = _owned_these.with_for_update(skip_locked=True, key_share=True)
 _TOUCH_THESE = update(_session).where(_these).values(last_activity_at=db_now())
 _taken = bindparam("numbers", type_=Integer())
 _taking = (
@@ -95,8 +96,8 @@ async def try_lock(db: AsyncSession, session_id: UUID | None) -> bool:
 
 async def try_lock_all(db: AsyncSession, session_ids: Sequence[UUID]) -> set[UUID]:
     """`lock` those that are there and nobody has just now; a single one is waited for, which keeps nobody waiting."""
-    if len(session_ids) == 1:
-        return set(session_ids) if await lock(db, session_ids[0]) else set()
+    if len(session_ids) < 2:  # noqa: PLR2004
+        return {one for one in session_ids if await lock(db, one)}
     rows = await db.exec(_TRY_LOCK_THESE, params={"sessions": padded(session_ids)})
     locked = [session_id for session_id, _ in rows]
     if locked:
