@@ -1,7 +1,10 @@
-"""Ending what runs beside the rest."""
+"""Ending what runs beside the rest, and seeing through what must not be cut off."""
 
 import asyncio
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 AGAIN_S = 0.2
 
@@ -17,3 +20,11 @@ async def end(*tasks: "asyncio.Task[Any] | asyncio.Future[Any]") -> None:
         for task in waiting:
             task.cancel()
         _, waiting = await asyncio.wait(waiting, timeout=AGAIN_S)
+
+
+async def finish(task: "asyncio.Task[T]") -> T:
+    """Wait until a task has ended, however often who waits is cancelled meanwhile; its result, or what it raised."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    return task.result()

@@ -14,6 +14,7 @@ from shared.services import job as jobs
 from shared.services import step as steps
 from shared.services.job import CancelRequestedError, Claim, LeaseLostError
 from shared.services.turn import Turn
+from shared.tasks import finish
 from worker.state import Worker
 from worker.turn.run import run_turn
 from worker.turn.save import save
@@ -46,7 +47,7 @@ async def run_job(ctx: dict[str, Any], job_id: str) -> None:
         except StepFailedError as failed:
             await _settle(worker, claim, failed)
         except asyncio.CancelledError:
-            await asyncio.shield(_hand_back(worker, claim))
+            await finish(asyncio.create_task(_hand_back(worker, claim)))
             raise
         except AppError as error:
             await _settle(worker, claim, StepFailedError(OUTSIDE, error))
@@ -65,8 +66,8 @@ async def _taken(worker: Worker, job_id: UUID) -> Turn | None:
     try:
         return await asyncio.shield(claiming)
     except asyncio.CancelledError:
-        if turn := await claiming:
-            await asyncio.shield(_hand_back(worker, turn.claim))
+        if turn := await finish(claiming):
+            await finish(asyncio.create_task(_hand_back(worker, turn.claim)))
         raise
     except Exception:  # as in `run_job`
         log.exception("job.broke")

@@ -8,6 +8,7 @@ from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.models import Job, JobStatus
+from shared.tasks import end
 from tests.factories import make_job
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
@@ -59,9 +60,9 @@ async def test_a_worker_that_is_stopped_while_it_claims_hands_the_job_back_unuse
     async with database_locked(str(settings.embedded_database_url)):
         running = asyncio.create_task(run_job({"worker": worker}, str(job.id)))
         await asyncio.sleep(0.3)
-        running.cancel()
-        await asyncio.sleep(0.1)
-    await asyncio.gather(running, return_exceptions=True)
+        stopping = asyncio.create_task(end(running))  # which cancels it again and again
+        await asyncio.sleep(0.5)
+    await stopping
     job = await stored(worker)
     assert (job.status, job.attempts_left, job.lost_leases) == (JobStatus.QUEUED, settings.max_attempts, 0)
     assert (job.attempt, job.lease_token) == (1, None)
