@@ -67,7 +67,7 @@ _BY_STATUS = {
 }
 _BY_TYPE: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
     ((aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError), UNREACHABLE),
-    ((httpx2.ProxyError, httpx2.UnsupportedProtocol), UNREACHABLE),
+    ((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, httpx2.ProxyError, httpx2.UnsupportedProtocol), UNREACHABLE),
     ((httpx2.TimeoutException, TimeoutError), TIMED_OUT),
     ((aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, httpx2.TransportError, OSError), BROKEN_OFF),
 )

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -169,6 +170,9 @@ def _transcript(body: bytes) -> Transcript:
 def _checked_url(name: str, url: str) -> str:
     if not url.strip().startswith(("http://", "https://")):
         msg = f"the base URL of {name!r} must start with http:// or https://"
+        raise ValueError(msg)
+    if "@" in urlsplit(url.strip()).netloc:
+        msg = f"the base URL of {name!r} must not hold a user name or password: the API key has a variable of its own"
         raise ValueError(msg)
     return url.strip()
 

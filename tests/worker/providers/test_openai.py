@@ -515,7 +515,14 @@ async def test_a_key_with_a_line_break_at_its_end_still_works(server: FakeOpenAI
 
 
 @pytest.mark.parametrize(
-    ("url", "key"), [("localhost:1/v1", KEY), ("ftp://x", KEY), (None, KEY + "ключ"), (None, "verysecret ghij")]
+    ("url", "key"),
+    [
+        ("localhost:1/v1", KEY),
+        ("ftp://x", KEY),
+        ("https://me:ghij@x/v1", KEY),
+        (None, KEY + "ключ"),
+        (None, "verysecret ghij"),
+    ],
 )
 def test_a_url_or_key_that_cant_be_one_is_refused_at_once(url: str | None, key: str) -> None:
     with pytest.raises(ValueError, match="'openai'") as caught:
