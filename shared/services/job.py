@@ -152,12 +152,12 @@ _CLAIM_THESE = _claiming(_THESE)
 _queued_these = select(_job.c.id).where(_THESE, _job.c.status == JobStatus.QUEUED)
 _TRY_LOCK_THESE = _queued_these.with_for_update(skip_locked=True, key_share=True)
 _SUCCEED = moving(JobStatus.SUCCEEDED, *_HELD)
-_SUCCEED_MANY = moving(
-    JobStatus.SUCCEEDED,
+_HELD_THESE = (
     tuple_(_job.c.id, _job.c.lease_token).in_(bindparam("held", expanding=True)),
     _job.c.status == JobStatus.RUNNING,
-    ~_job.c.cancel_requested,
 )
+_FENCE_THESE = select(_job.c.id).where(*_HELD_THESE, ~_job.c.cancel_requested).with_for_update(key_share=True)
+_SUCCEED_THESE = moving(JobStatus.SUCCEEDED, *_HELD_THESE)
 _FAIL = moving(JobStatus.FAILED, *_HELD, error=bindparam("problem"))
 _CANCELLED = moving(JobStatus.CANCELLED, *_HELD)
 _GIVE_BACK = moving(JobStatus.QUEUED, *_HELD, attempts_left=_job.c.attempts_left - 1, run_at=None)
@@ -323,14 +323,24 @@ async def succeed(db: AsyncSession, claim: Claim) -> None:
     await _leave(db, _SUCCEED, claim)
 
 
-async def succeed_many(db: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
-    """Fence and end jobs at once; those that are ended now.
+async def fence_many(db: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
+    """`fence` many jobs; those that are ours.
 
     What is missing was cancelled, or is not ours any more, or its session is locked: it must be fenced by itself.
     """
-    sessions_ = await sessions.try_lock_all(db, [claim.session_id for claim in claims if claim.session_id])
-    held = [(claim.job_id, claim.token) for claim in claims if claim.session_id in sessions_]
-    return {job.id for job in await move(db, _SUCCEED_MANY, held=padded(held))} if held else set()
+    free = await sessions.try_lock_all(db, [claim.session_id for claim in claims if claim.session_id])
+    held = _held([claim for claim in claims if claim.session_id in free])
+    return set((await db.exec(_FENCE_THESE, params={"held": held})).all()) if held else set()
+
+
+async def succeed_many(db: AsyncSession, claims: Sequence[Claim]) -> None:
+    """`succeed` many fenced jobs."""
+    if len(await move(db, _SUCCEED_THESE, held=_held(claims))) < len(claims):
+        raise LeaseLostError
+
+
+def _held(claims: Sequence[Claim]) -> list[tuple[UUID, UUID]]:
+    return padded([(claim.job_id, claim.token) for claim in claims]) if claims else []
 
 
 async def fail(db: AsyncSession, claim: Claim, error: AppError) -> None:

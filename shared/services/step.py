@@ -77,10 +77,10 @@ async def save_replies(db: AsyncSession, replies: Sequence[Reply]) -> set[UUID]:
 
     What is missing must be saved by itself: its job was cancelled or lost, or its session is locked just now.
     """
-    ended = await jobs.succeed_many(db, [reply.turn.claim for reply in replies])
-    replies = [reply for reply in replies if reply.turn.job.id in ended]
+    ours = await jobs.fence_many(db, [reply.turn.claim for reply in replies])
+    replies = [reply for reply in replies if reply.turn.job.id in ours]
     if not replies:
-        return ended
+        return ours
     heard = [one for one in replies if one.turn.message.kind == MessageKind.TEXT]
     if heard:
         await db.exec(_HEARD, params=[{"message": one.turn.message.id, "language": one.language} for one in heard])
@@ -90,7 +90,8 @@ async def save_replies(db: AsyncSession, replies: Sequence[Reply]) -> set[UUID]:
     await db.exec(_ADD_STEP, params=[_done_row(one.turn.claim, one.done) for one in replies])
     if usages := [usage for one in replies if (usage := _usage_row(one.turn, one.done))]:
         await db.exec(_ADD_USAGE, params=usages)
-    return ended
+    await jobs.succeed_many(db, [reply.turn.claim for reply in replies])
+    return ours
 
 
 async def announce_sound(db: AsyncSession, turn: Turn, *, purpose: BlobPurpose) -> Blob:

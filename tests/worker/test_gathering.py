@@ -10,6 +10,7 @@ from sqlmodel import col, select, update
 
 from shared.models import POISON_LEASES, Job, JobStatus, Message, MessageRole, Session, Step, Usage
 from shared.services import job as jobs
+from shared.services.job import LeaseLostError
 from shared.services.step import Reply
 from shared.services.turn import StepDone, Turn, Used
 from tests.factories import make_job
@@ -109,7 +110,7 @@ async def test_replies_ready_in_the_same_moment_are_saved_in_one_transaction(wor
     with recorded() as visits:
         assert await save(worker, turns) == [True] * 5
     assert visits.commits == 1
-    assert len(visits.sent) == 8 + 5  # a conversation's first turn says in which language it is
+    assert len(visits.sent) == 9 + 5  # a conversation's first turn says in which language it is
     assert await written(worker) == {
         turn.job.id: (JobStatus.SUCCEEDED, [f"Reply {number}."], 1, 1) for number, turn in enumerate(turns)
     }
@@ -135,7 +136,11 @@ async def test_the_token_of_another_job_does_not_open_the_fence(worker: Worker) 
     assert one.claim.token == other.claim.token
     old = one.claim._replace(token=uuid4())
     async with worker.database.write() as db:
-        assert await jobs.succeed_many(db, [old, other.claim]) == {other.job.id}
+        assert await jobs.fence_many(db, [old, other.claim]) == {other.job.id}
+    with pytest.raises(LeaseLostError):
+        async with worker.database.write() as db:
+            await jobs.succeed_many(db, [old, other.claim])
+    assert {status for status, *_ in (await written(worker)).values()} == {JobStatus.RUNNING}
 
 
 @servers
