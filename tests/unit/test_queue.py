@@ -52,7 +52,7 @@ async def test_workers_are_woken_and_waiters_told(queue: Queue) -> None:
         while (message := await heard.get_message(timeout=0.5)) is not None:
             if message["type"] == "message":
                 messages.append((message["channel"].decode(), message["data"].decode()))
-    assert messages == [(WAKE_CHANNEL, ""), (JOB_CHANNEL, str(job_id)), (JOB_CHANNEL, f"{job_id}!")]
+    assert messages == [(JOB_CHANNEL, str(job_id)), (WAKE_CHANNEL, ""), (JOB_CHANNEL, f"{job_id}!")]
 
 
 async def test_redis_away_is_no_error() -> None:
