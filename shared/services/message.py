@@ -103,13 +103,8 @@ def _row_of(message: Message) -> dict[str, Any]:
     return message.model_dump(exclude={"created_at", "updated_at"})
 
 
-async def add(db: AsyncSession, message: Message) -> None:
-    """Add a message under a number that was taken for it."""
-    await add_all(db, [message])
-
-
 async def add_all(db: AsyncSession, added: Sequence[Message]) -> None:
-    """`add` many."""
+    """Add messages under numbers that were taken for them."""
     await db.exec(_ADD, params=[_row_of(message) for message in added])
 
 

@@ -66,7 +66,7 @@ async def save_reply(
     if turn.message.kind == MessageKind.TEXT:
         await _save_heard(db, turn, language=language)
     turn.reply = _answer(turn, text=text, language=language)
-    await messages.add(db, turn.reply)
+    await messages.add_all(db, [turn.reply])
     await _save_step(db, turn, done)
     if not turn.job.reply_audio:
         await jobs.succeed(db, turn.claim)
