@@ -12,7 +12,8 @@ from api.errors import from_error
 from api.state import Stores
 from shared.config import Settings
 from shared.errors import AppError, Unauthorized
-from shared.models import LOCAL_USER_ID, User
+from shared.models import User
+from shared.services.user import LOCAL, Account
 
 ALGORITHM = "HS256"
 ISSUER = "parley"
@@ -21,7 +22,7 @@ OPEN_PATHS = ("/api/v1/docs", "/api/v1/redoc", "/api/v1/openapi.json")
 
 
 class AuthMiddleware:
-    """Puts `user_id` into the request's state for every path under `/api/v1/`, or answers 401.
+    """Puts the `account` into the request's state for every path under `/api/v1/`, or answers 401.
 
     With `AUTH=off` everybody is the built-in local user.
     """
@@ -32,17 +33,17 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith("/api/v1/") and scope["path"] not in OPEN_PATHS:
             try:
-                scope.setdefault("state", {})["user_id"] = await _user_id(scope)
+                scope.setdefault("state", {})["account"] = await _account(scope)
             except AppError as error:
                 await from_error(error, scope["path"])(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
 
-async def _user_id(scope: Scope) -> UUID:
+async def _account(scope: Scope) -> Account:
     stores: Stores = scope["app"].state.stores
     if stores.settings.auth == "off":
-        return LOCAL_USER_ID
+        return LOCAL
     scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         detail = "Send an access token: Authorization: Bearer …"
@@ -52,14 +53,14 @@ async def _user_id(scope: Scope) -> UUID:
         known = (await db.exec(select(User.id).where(User.id == user_id))).first()
     if known is None:
         raise _bad_token()
-    return user_id
+    return Account(user_id)
 
 
 def make_token(settings: Settings, user_id: UUID, *, days: float) -> str:
     """Sign an access token for a user."""
     now = datetime.now(UTC)
     claims = {"sub": str(user_id), "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + timedelta(days=days)}
-    return jwt.encode(claims, settings.jwt_secret.get_secret_value(), algorithm=ALGORITHM)
+    return jwt.encode(claims, settings.signing_key, algorithm=ALGORITHM)
 
 
 def read_token(settings: Settings, token: str) -> UUID:
@@ -67,7 +68,7 @@ def read_token(settings: Settings, token: str) -> UUID:
     try:
         claims = jwt.decode(
             token,
-            settings.jwt_secret.get_secret_value(),
+            settings.signing_key,
             algorithms=[ALGORITHM],
             issuer=ISSUER,
             audience=AUDIENCE,

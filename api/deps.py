@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.state import Stores
 from shared.services.page import PageRequest
+from shared.services.user import Account
 
 
 async def get_stores(request: Request) -> Stores:
@@ -16,9 +17,14 @@ async def get_stores(request: Request) -> Stores:
     return cast("Stores", request.app.state.stores)
 
 
-async def get_user_id(request: Request) -> UUID:
+async def get_account(request: Request) -> Account:
     """Who asks, as the middleware found."""
-    return cast("UUID", request.state.user_id)
+    return cast("Account", request.state.account)
+
+
+async def get_user_id(request: Request) -> UUID:
+    """The id of who asks: all that most routes need."""
+    return cast("Account", request.state.account).id
 
 
 async def get_db(stores: Annotated[Stores, Depends(get_stores)]) -> AsyncIterator[AsyncSession]:
@@ -44,6 +50,7 @@ async def get_page(
 
 
 Deps = Annotated[Stores, Depends(get_stores)]
+CurrentAccount = Annotated[Account, Depends(get_account)]
 CurrentUser = Annotated[UUID, Depends(get_user_id)]
 Db = Annotated[AsyncSession, Depends(get_db, scope="function")]
 DbRead = Annotated[AsyncSession, Depends(get_db_read, scope="function")]

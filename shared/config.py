@@ -1,14 +1,22 @@
 """Settings: read once from the environment and `.env`, checked, and handed to whoever needs them."""
 
-from functools import lru_cache
+import os
+import secrets
+from contextlib import suppress
+from decimal import Decimal
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from tempfile import NamedTemporaryFile
+from typing import Annotated, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.money import MOST, PLACES, ZERO
 
 DEFAULT_SECRETS = ("change-me", "changeme", "parley:parley@", "postgres:postgres@", "minioadmin")
-DEFAULT_JWT_SECRET = "change-me-in-production-change-me-in-production"  # noqa: S105 - refused in PRODUCTION
+SECRET_FILE = "jwt_secret"  # noqa: S105 - its name, under DATA_DIR
 
 DRIVERS = {"postgresql": "asyncpg", "sqlite": "aiosqlite"}
 SCHEMES = {"redis_url": ("redis://", "rediss://", "unix://"), "blob_url": ("file:///", "s3://", "memory://")}
@@ -66,7 +74,22 @@ class Settings(BaseSettings):
     blob_url: SecretStr | None = None
 
     auth: Literal["on", "off"] = "off"
-    jwt_secret: SecretStr = SecretStr(DEFAULT_JWT_SECRET)
+    registration: Literal["open", "closed"] | None = None
+    default_balance: Annotated[Decimal, Field(ge=0, le=MOST, decimal_places=PLACES)] | Literal["unlimited"] | None = (
+        None
+    )
+    admin_username: str | None = None
+    admin_password: SecretStr | None = None
+    jwt_secret: SecretStr | None = None
+    access_token_s: float = Field(3_600.0, gt=0)
+    refresh_token_s: float = Field(2_592_000.0, gt=0)
+    trusted_proxies: str = ""
+    cors_origins: Annotated[list[str], NoDecode] = []
+    docs: Literal["on", "off"] = "on"
+    user_requests_per_minute: int = Field(600, ge=1)
+    user_jobs_at_a_time: int = Field(100, ge=1)
+    user_audio_minutes_per_day: int | None = Field(None, ge=1)
+    user_tokens_per_day: int | None = Field(None, ge=1)
 
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
@@ -74,6 +97,8 @@ class Settings(BaseSettings):
     ai_chat: str | None = None
     ai_stt: str | None = None
     ai_tts: str | None = None
+    model_catalogue: Path | None = None
+    max_reply_tokens: int = Field(4_096, ge=1)
     connect_timeout_s: float = Field(5.0, gt=0)
     first_byte_timeout_s: float = Field(60.0, gt=0)
     idle_timeout_s: float = Field(30.0, gt=0)
@@ -112,6 +137,26 @@ class Settings(BaseSettings):
             raise ValueError(f"must start with {' or '.join(schemes)}")
         return url
 
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _splits_origins(cls, origins: object) -> object:
+        return (
+            [origin.strip() for origin in origins.split(",") if origin.strip()] if isinstance(origins, str) else origins
+        )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in {"http", "https"}
+                or not parts.netloc
+                or origin != f"{parts.scheme}://{parts.netloc}"
+            ):
+                raise ValueError(f"{origin!r} is not an origin, like https://app.example.com; * is not taken")
+        return origins
+
     @field_validator("openai_base_url")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
@@ -135,6 +180,31 @@ class Settings(BaseSettings):
     def embedded_blob_url(self) -> str:
         """Where bytes live: `BLOB_URL`, or a folder under `DATA_DIR`."""
         return self.blob_url.get_secret_value() if self.blob_url else (self.data_dir.resolve() / "blobs").as_uri()
+
+    @property
+    def is_registration_open(self) -> bool:
+        """Whether anybody may make an account: by default everywhere but in PRODUCTION."""
+        return (self.registration or ("closed" if self.env == "PRODUCTION" else "open")) == "open"
+
+    @property
+    def starting_balance(self) -> Decimal | None:
+        """What a new account has, in dollars; None is no limit, the default everywhere but in PRODUCTION."""
+        if self.default_balance is None:
+            return ZERO if self.env == "PRODUCTION" else None
+        return None if self.default_balance == "unlimited" else self.default_balance
+
+    @cached_property
+    def signing_key(self) -> str:
+        """What signs tokens: `JWT_SECRET`, or a secret made once and kept in `DATA_DIR`."""
+        if self.jwt_secret:
+            return self.jwt_secret.get_secret_value()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        path = self.data_dir / SECRET_FILE
+        with NamedTemporaryFile("w", dir=self.data_dir) as new, suppress(FileExistsError):  # readable by its owner only
+            new.write(secrets.token_hex(32))
+            new.flush()
+            os.link(new.name, path)  # whole, or not at all: others may start just now
+        return path.read_text()
 
     def model_ref(self, role: Role) -> ModelRef:
         """The model that plays `role`: the one named, else OpenAI's when it is configured, else the offline engine."""
@@ -174,10 +244,9 @@ class Settings(BaseSettings):
         wrong = []
         if self.auth != "on":
             wrong.append("AUTH must be on")
-        secret = self.jwt_secret.get_secret_value()
-        if secret == DEFAULT_JWT_SECRET or len(secret) < 32:  # noqa: PLR2004 - HS256 wants 256 bits
+        if self.jwt_secret is None or len(self.jwt_secret.get_secret_value()) < 32:  # noqa: PLR2004 - HS256 wants 256 bits
             wrong.append("JWT_SECRET must be a secret of your own, at least 32 characters long")
-        for name in ("jwt_secret", "openai_api_key", "database_url", "redis_url", "blob_url"):
+        for name in ("jwt_secret", "admin_password", "openai_api_key", "database_url", "redis_url", "blob_url"):
             value: SecretStr | None = getattr(self, name)
             if value and any(default in value.get_secret_value().lower() for default in DEFAULT_SECRETS):
                 wrong.append(f"{name.upper()} holds a default password")

@@ -60,6 +60,13 @@ class Forbidden(AppError):
     title = "Forbidden"
 
 
+class PaymentRequired(AppError):
+    """The asker's balance does not cover what this may cost."""
+
+    code = "insufficient_balance"
+    title = "Insufficient balance"
+
+
 class NotFound(AppError):
     """It is not there, or it is another's: the two are not told apart."""
 
@@ -104,6 +111,13 @@ class RangeNotSatisfiable(AppError):
     def __init__(self, detail: str, *, size: int) -> None:
         super().__init__(detail)
         self.headers = {"Content-Range": f"bytes */{size}"}
+
+
+class TooMany(AppError):
+    """The asker is over a limit of theirs; `retry_after` says when to come back."""
+
+    code = "rate_limited"
+    title = "Too many requests"
 
 
 class Unavailable(AppError):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
@@ -13,6 +14,7 @@ from sqlmodel import Field
 from shared.db import UtcDateTime, db_now
 from shared.models.message import MessageKind
 from shared.models.row import Row, stored
+from shared.money import ZERO, Money
 
 
 class JobStatus(StrEnum):
@@ -65,6 +67,9 @@ class Job(Row, table=True):
     crashes and transient errors may still use up. `dispatch_no` makes each queue entry's id new. `worker_id` had
     it last. A job that one more lost lease would end is a suspect: a worker runs one of them at a time, so that a
     job that kills its worker can't take along, three times, those that happened to run beside it.
+
+    `reserved` is what its owner's balance holds back for it until it ends, null when nothing is; `charged` is what it
+    has cost so far.
     """
 
     owner_id: UUID = Field(foreign_key="user.id", ondelete="CASCADE")
@@ -90,6 +95,8 @@ class Job(Row, table=True):
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     error: dict[str, Any] | None = Field(default=None, sa_type=JSON(none_as_null=True))
+    reserved: Decimal | None = Field(default=None, sa_type=Money)
+    charged: Decimal = Field(default=ZERO, sa_type=Money)
 
     __table_args__ = (
         Index(
@@ -108,6 +115,7 @@ class Job(Row, table=True):
         ),
         Index("ix_job_session", "session_id", "seq"),
         Index("ix_job_owner_page", "owner_id", "created_at", "id"),
+        Index("ix_job_owner_unfinished", "owner_id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
         Index("ix_job_queued", "dispatched_at", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
         Index("ix_job_waiting", "created_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
         Index("ix_job_lease", "lease_expires_at", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
@@ -128,6 +136,7 @@ class NewJob:
     reply_audio: bool
     language_hint: str | None
     attempts_left: int
+    reserved: Decimal | None
 
     status: ClassVar = JobStatus.QUEUED
     stage: ClassVar = None

@@ -95,6 +95,7 @@ def _rows(said: Submission, numbers: Numbers, budget: jobs.Budget) -> tuple[NewJ
         reply_audio=said.reply_audio,
         language_hint=said.language_hint,
         attempts_left=budget.attempts,
+        reserved=None,
     )
     return job, NewMessage(**ours, id=uuid7(), job_id=said.job_id, text=said.text, blob_id=said.blob_id)
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import jwt
 import pytest
+from pydantic import SecretStr
 
 from api.auth import ALGORITHM, AUDIENCE, ISSUER, make_token
 from api.main import create_app
@@ -28,7 +29,7 @@ ROUTES = [
 @pytest.fixture
 async def guarded(settings: Settings, audio_pool: AudioPool) -> AsyncIterator[Live]:
     secret = "0123456789abcdef0123456789abcdef"
-    settings = settings.model_copy(update={"auth": "on", "jwt_secret": type(settings.jwt_secret)(secret)})
+    settings = settings.model_copy(update={"auth": "on", "jwt_secret": SecretStr(secret)})
     async with live_parley(settings, audio_pool) as live:
         yield live
 
@@ -44,7 +45,7 @@ def forged(live: Live, **changes: Any) -> str:
     now = datetime.now(UTC)
     claims = {"sub": str(uuid4()), "iss": ISSUER, "aud": AUDIENCE, "exp": now + timedelta(days=1)} | changes
     claims = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode(claims, live.stores.settings.jwt_secret.get_secret_value(), algorithm=ALGORITHM)
+    return jwt.encode(claims, live.stores.settings.signing_key, algorithm=ALGORITHM)
 
 
 async def test_no_route_answers_without_a_good_token(guarded: Live) -> None:

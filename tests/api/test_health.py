@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from pydantic import SecretStr
 
 from api.routes.health import SLOW_LOOP_MS
 from shared.audio.pool import AudioPool
@@ -39,7 +40,7 @@ async def test_without_a_worker_it_is_degraded_and_still_accepts(parley_without_
 
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 async def test_with_redis_away_submits_are_accepted_and_it_says_so(settings: Settings, audio_pool: AudioPool) -> None:
-    away = settings.model_copy(update={"redis_url": type(settings.jwt_secret)("redis://127.0.0.1:1/0")})
+    away = settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
     async with live_parley(away, audio_pool, work=False, clean_queue=False) as live:
         job = await live.text((await live.session())["id"])
         assert job["status"] == "queued"

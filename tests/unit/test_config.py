@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.config import DEFAULT_JWT_SECRET, ModelRef, Settings
+from shared.config import ModelRef, Settings
 
 ROOT = Path(__file__).parent.parent.parent
 SAFE: dict[str, Any] = {
@@ -57,7 +57,7 @@ def test_production_starts_when_it_is_safe() -> None:
     ("change", "complaint"),
     [
         ({"auth": "off"}, "AUTH must be on"),
-        ({"jwt_secret": DEFAULT_JWT_SECRET}, "JWT_SECRET"),
+        ({"jwt_secret": None}, "JWT_SECRET"),
         ({"jwt_secret": "short"}, "JWT_SECRET"),
         ({"openai_api_key": None}, "offline engine"),
         ({"openai_api_key": None, "ai_chat": "offline/offline"}, "offline engine"),

@@ -1,6 +1,7 @@
 """The life of a job, on both databases."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -353,7 +354,7 @@ async def test_unfinished_jobs_are_counted_from_their_own_index(sqlite_url: str)
         assert await jobs.count_unfinished(db) == 2
         connection = await db.connection()
         plan = "EXPLAIN QUERY PLAN SELECT count(*) FROM job WHERE status IN ('queued', 'running')"
-        assert "INDEX ix_job_unfinished" in str((await connection.exec_driver_sql(plan)).all())
+        assert re.search(r"INDEX ix_job(_owner)?_unfinished", str((await connection.exec_driver_sql(plan)).all()))
     assert queued.id != claim.job_id
     await book.database.close()
 
