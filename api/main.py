@@ -24,6 +24,7 @@ from shared.config import Settings
 from shared.db import Database
 from shared.events import JobEvents
 from shared.queue import Queue, open_redis
+from shared.services.bound import Tariff
 from shared.services.job import Budget
 from shared.storage import Storage
 from shared.tasks import end
@@ -52,7 +53,7 @@ async def open_stores(
     discarding: set[asyncio.Task[None]] = set()
     try:
         backlog = Backlog(settings.max_unfinished_jobs)
-        budget = Budget(settings.max_attempts, settings.job_deadline)
+        budget = Budget(settings.max_attempts, settings.job_deadline, Tariff.of(settings))
         stores = Stores(
             settings=settings,
             database=database,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
-from api.deps import CurrentUser, DbRead, Deps, Page
+from api.deps import CurrentAccount, CurrentUser, DbRead, Deps, Page
 from api.ranges import Conditional, matches, serve
 from api.routes.message import AUDIO
 from api.schemas import headers
@@ -73,12 +73,12 @@ async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response:
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
-async def retry_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: Response) -> JobRead:
+async def retry_job(job_id: UUID, account: CurrentAccount, stores: Deps, response: Response) -> JobRead:
     """Run a failed job again from the step that failed; what was done is not done again."""
     async with stores.backlog.place() as place, stores.database.write() as db:
         await place.take(db)
-        await jobs.retry(db, owner_id=user_id, job_id=job_id, attempts=stores.settings.max_attempts)
-        view = await job_view.get(db, owner_id=user_id, job_id=job_id)
+        await jobs.retry(db, account=account, job_id=job_id, budget=stores.budget)
+        view = await job_view.get(db, owner_id=account.id, job_id=job_id)
     response.headers.update(headers_of(view.state))
     return JobRead.of(view)
 

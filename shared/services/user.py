@@ -27,6 +27,11 @@ class Account:
     audio_minutes_per_day: int | None = None
     tokens_per_day: int | None = None
 
+    @property
+    def is_metered(self) -> bool:
+        """Whether a job of theirs must be known before it is taken: what it may cost, and by which models."""
+        return self.balance is not None or self.allowed_models is not None
+
 
 LOCAL = Account(LOCAL_USER_ID, UserRole.ADMIN)
 """Everybody, while `AUTH=off`."""
