@@ -15,7 +15,8 @@ from api.backlog import Backlog
 from api.gathering import JobReader, Submits
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
-from api.routes import agent, events, health, job, message, session
+from api.retirement import Retirements
+from api.routes import agent, events, health, job, message, model, session, usage
 from api.schemas.problem import Problem
 from api.state import Stores
 from api.waiting import look_again_forever
@@ -54,6 +55,7 @@ async def open_stores(
     try:
         backlog = Backlog(settings.max_unfinished_jobs)
         budget = Budget(settings.max_attempts, settings.job_deadline, Tariff.of(settings))
+        retirements = Retirements(budget.tariff, database)
         stores = Stores(
             settings=settings,
             database=database,
@@ -66,13 +68,15 @@ async def open_stores(
             backlog=backlog,
             lag=lag,
             budget=budget,
+            retirements=retirements,
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(stores))
+        warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
         try:
             yield stores
         finally:
-            await end(looking)
+            await end(looking, warning)
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()
@@ -111,7 +115,7 @@ def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
         redirect_slashes=False,  # one address each; a redirect would name the host that the client named
     )
     errors.install(app)
-    for module in (agent, session, message, job, events):
+    for module in (agent, session, message, job, events, model, usage):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     pages.install(app)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from api.backlog import Backlog
 from api.gathering import JobReader, Submits
 from api.lag import LoopLag
+from api.retirement import Retirements
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
@@ -30,4 +31,5 @@ class Stores:
     backlog: Backlog
     lag: LoopLag
     budget: Budget  # what each new job may use up
+    retirements: Retirements
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg import DiskFullError, PostgresError, UndefinedColumnError, UndefinedTableError
-from sqlalchemy import BindParameter, DateTime, Dialect, Float, Integer, bindparam, event, literal
+from sqlalchemy import BindParameter, DateTime, Dialect, Float, Integer, String, bindparam, event, literal
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import make_url
@@ -96,6 +96,24 @@ def _sqlite_octets(element: octets, compiler: SQLCompiler, **kw: Any) -> str:
 @compiles(octets, "postgresql")
 def _postgresql_octets(element: octets, compiler: SQLCompiler, **kw: Any) -> str:
     return f"octet_length({compiler.process(element.clauses, **kw)})"
+
+
+class utc_day(FunctionElement[str]):  # noqa: N801 - as above
+    """The day of a moment in UTC, as YYYY-MM-DD."""
+
+    type = String()
+    inherit_cache = True
+    name = "utc_day"
+
+
+@compiles(utc_day, "sqlite")
+def _sqlite_day(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"date({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(utc_day, "postgresql")
+def _postgresql_day(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **kw)} AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
 
 
 @dataclass(frozen=True)

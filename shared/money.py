@@ -40,6 +40,9 @@ def plain(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+Signed = Annotated[Decimal, PlainSerializer(plain, str, when_used="json")]
+"""Dollars in an answer, that may be negative."""
+
 Amount = Annotated[
     Decimal,
     Field(ge=0, le=MOST, max_digits=20, decimal_places=PLACES),

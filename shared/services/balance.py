@@ -6,10 +6,10 @@ are locked last of all, in the order of their ids and right before the commit, o
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, func, insert, or_, update
+from sqlalchemy import Row, Uuid, bindparam, func, insert, or_, update
 from sqlalchemy import select as sql_select
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from shared.db import before_commit
 from shared.errors import PaymentRequired, TooMany
-from shared.models import Job, Usage, User, is_unfinished, table
+from shared.models import Job, Session, Usage, User, is_unfinished, table
 from shared.money import ZERO, Money, plain
 from shared.services.bound import EVERYTHING, Ask, Tariff, bounds
 from shared.services.page import padded
@@ -26,7 +26,7 @@ from shared.services.user import Account
 WAIVED = "waived"  # the step, provider and model of what is taken back
 BUSY_RETRY_S = 5.0
 
-_user, _job, _usage = table(User), table(Job), table(Usage)
+_user, _job, _session, _usage = table(User), table(Job), table(Session), table(Usage)
 _THIS = _user.c.id == bindparam("user", type_=Uuid())
 _amount = bindparam("amount", type_=Money())
 _HOLD = (
@@ -44,10 +44,19 @@ _UNFINISHED = select(func.count()).where(
     _job.c.owner_id == bindparam("user", type_=Uuid()), is_unfinished(_job.c.status)
 )
 _HELD = (
-    sql_select(_job.c.id, _job.c.owner_id, _job.c.session_id, _job.c.reserved, _job.c.charged, func.sum(_usage.c.cost))
+    sql_select(
+        _job.c.id,
+        _job.c.owner_id,
+        _job.c.session_id,
+        _session.c.agent_id,
+        _job.c.reserved,
+        _job.c.charged,
+        func.sum(_usage.c.cost).label("used"),
+    )
+    .join(_session, _session.c.id == _job.c.session_id, isouter=True)
     .join(_usage, _usage.c.job_id == _job.c.id, isouter=True)
     .where(_job.c.id.in_(bindparam("jobs", type_=Uuid(), expanding=True)), _job.c.reserved.is_not(None))
-    .group_by(_job.c.id)
+    .group_by(_job.c.id, _session.c.agent_id)
 )
 _SETTLE = (
     update(_job)
@@ -90,17 +99,17 @@ async def hold(
 async def settle(db: AsyncSession, job_ids: Sequence[UUID]) -> None:
     """Let go of what was held back for jobs that have ended, or are about to be deleted, and charge what they used."""
     jobs = (await db.exec(_HELD, params={"jobs": padded(job_ids)})).all()  # type: ignore[call-overload]  # no model
-    for job_id, owner_id, session_id, held, charged, used in jobs:
-        due = (used or ZERO) - charged
-        if due > held:
-            await _waive(db, due - held, owner_id=owner_id, session_id=session_id, job_id=job_id)
-            due = held
-        await db.exec(_SETTLE, params={"settled": job_id, "amount": due})
+    for job in jobs:
+        due = (job.used or ZERO) - job.charged
+        if due > job.reserved:
+            await _waive(db, job, due - job.reserved)
+            due = job.reserved
+        await db.exec(_SETTLE, params={"settled": job.id, "amount": due})
         if "owed" not in db.info:
             db.info["owed"] = {}
             before_commit(db, _pay)
-        owed = db.info["owed"].get(owner_id, Owed(ZERO, ZERO))
-        db.info["owed"][owner_id] = Owed(owed.due + due, owed.held + held)
+        owed = db.info["owed"].get(job.owner_id, Owed(ZERO, ZERO))
+        db.info["owed"][job.owner_id] = Owed(owed.due + due, owed.held + job.reserved)
 
 
 async def _hold(db: AsyncSession, account: Account, amount: Decimal) -> None:
@@ -109,11 +118,12 @@ async def _hold(db: AsyncSession, account: Account, amount: Decimal) -> None:
         raise PaymentRequired(detail)
 
 
-async def _waive(db: AsyncSession, amount: Decimal, *, owner_id: UUID, session_id: UUID, job_id: UUID) -> None:
-    more = update(_usage).where(_usage.c.job_id == job_id, _usage.c.step == WAIVED)
+async def _waive(db: AsyncSession, job: Row[Any], amount: Decimal) -> None:
+    more = update(_usage).where(_usage.c.job_id == job.id, _usage.c.step == WAIVED)
     if not (await db.exec(more.values(cost=_usage.c.cost - amount))).rowcount:
-        ours = {"owner_id": owner_id, "session_id": session_id, "job_id": job_id, "cost": -amount}
-        await db.exec(_ADD_USAGE, params={"id": uuid7(), "step": WAIVED, "provider": WAIVED, "model": WAIVED, **ours})
+        row = {"id": uuid7(), "job_id": job.id, "cost": -amount, "step": WAIVED, "provider": WAIVED, "model": WAIVED}
+        row |= {"owner_id": job.owner_id, "agent_id": job.agent_id, "session_id": job.session_id}
+        await db.exec(_ADD_USAGE, params=row)
 
 
 async def _pay(db: AsyncSession) -> None:

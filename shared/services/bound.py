@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil
-from typing import NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self, get_args
 from uuid import UUID
 
 from sqlalchemy import Integer, Uuid, bindparam, func
@@ -56,12 +56,13 @@ _SIZES = (
 
 @dataclass(frozen=True)
 class Tariff:
-    """The prices, the models of agents that name none, and the settings that bound what a turn uses.
+    """The models and their prices, who serves them, those of agents that name none, and what bounds a turn's use.
 
     `history` is how many earlier messages a model reads at most.
     """
 
     catalogue: Catalogue
+    providers: frozenset[str]
     defaults: Mapping[Role, ModelRef]
     max_reply_tokens: int
     history: int
@@ -71,7 +72,13 @@ class Tariff:
         """What the settings say."""
         defaults = {role: settings.model_ref(role) for role in get_args(Role)}
         catalogue = Catalogue.load(settings.model_catalogue)
-        return cls(catalogue, defaults, settings.max_reply_tokens, settings.max_chat_history_context - 1)
+        return cls(
+            catalogue,
+            settings.known_providers,
+            defaults,
+            settings.max_reply_tokens,
+            settings.max_chat_history_context - 1,
+        )
 
 
 class Ask(NamedTuple):
@@ -113,6 +120,26 @@ def may_use(account: Account, model: CatalogueModel) -> bool:
     """Whether a model is among an account's, and has a price if it is to be paid."""
     allowed = account.allowed_models is None or model.id in account.allowed_models
     return allowed and (account.balance is None or model.is_priced)
+
+
+def usable_models(tariff: Tariff, account: Account) -> list[CatalogueModel]:
+    """The models that an account may name, and get when it names none; by kind and name."""
+    defaults = [tariff.catalogue.get(role, ref) for role, ref in tariff.defaults.items()]
+    known = {(model.kind, model.id): model for model in [*defaults, *tariff.catalogue.served_by(tariff.providers)]}
+    return [model for _, model in sorted(known.items()) if may_use(account, model)]
+
+
+def check_named(tariff: Tariff, account: Account, named: Mapping[str, Any]) -> None:
+    """Raise Invalid, with a field each, for the models of an agent that nobody serves, or the account may not use."""
+    errors = []
+    for role in get_args(Role):
+        if ref := named.get(f"ai_{role}") and ModelRef.parse(named[f"ai_{role}"]):
+            if ref.provider not in tariff.providers:
+                errors.append({"field": f"ai_{role}", "message": f"The provider {ref.provider!r} is not configured."})
+            elif not may_use(account, tariff.catalogue.get(role, ref)):
+                errors.append({"field": f"ai_{role}", "message": f"This account may not use {ref}."})
+    if errors:
+        raise Invalid(errors[0]["message"], errors=errors)
 
 
 def input_tokens_for(

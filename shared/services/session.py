@@ -154,12 +154,15 @@ async def clear(db: AsyncSession, which: ColumnElement[bool]) -> None:
     await off_the_loop(db)
     ids = select(Session.id).where(which)
     await db.exec(update(Session).where(which).values(last_activity_at=db_now()))  # locked before their jobs
-    unfinished = select(Job.id).where(col(Job.session_id).in_(ids), is_unfinished(col(Job.status)))
+    unfinished = select(col(Job.id), col(Job.reserved)).where(
+        col(Job.session_id).in_(ids), is_unfinished(col(Job.status))
+    )
     ended = (await db.exec(unfinished)).all()
-    for job_id in ended:
+    for job_id, _ in ended:
         after_commit(db, JobChanged(job_id, ended=True))
-    for start in range(0, len(ended), MOST):
-        await balances.settle(db, ended[start : start + MOST])
+    held = [job_id for job_id, reserved in ended if reserved is not None]
+    for start in range(0, len(held), MOST):
+        await balances.settle(db, held[start : start + MOST])
     await blobs.bury(db, col(Blob.session_id).in_(ids))
     await db.exec(sql_delete(Session).where(which))
 
