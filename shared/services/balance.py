@@ -83,10 +83,10 @@ async def hold(
     """
     amounts: list[Decimal | None] = [None] * len(asks)
     if account.is_metered:
-        most = await bounds(db, tariff, account, asks, before=before)
+        most, spare = await bounds(db, tariff, account, asks, before=before)
         if account.balance is not None:
             amounts = [*most]
-            await _hold(db, account, sum(most, ZERO))
+            await _hold(db, account, sum(most, ZERO), spare)
     if account.jobs_at_a_time is not None:
         await db.exec(_LOCK, params={"user": account.id})
         unfinished = (await db.exec(_UNFINISHED, params={"user": account.id})).one()
@@ -112,8 +112,10 @@ async def settle(db: AsyncSession, job_ids: Sequence[UUID]) -> None:
         db.info["owed"][job.owner_id] = Owed(owed.due + due, owed.held + job.reserved)
 
 
-async def _hold(db: AsyncSession, account: Account, amount: Decimal) -> None:
-    if amount and not (await db.exec(_HOLD, params={"user": account.id, "amount": amount})).rowcount:
+async def _hold(db: AsyncSession, account: Account, amount: Decimal, spare: Decimal) -> None:
+    """Whoever can't pay waits for nobody to be told so."""
+    held = {"user": account.id, "amount": amount}
+    if amount > spare or (amount and not (await db.exec(_HOLD, params=held)).rowcount):
         detail = f"This may cost up to ${plain(amount)}, and the account's balance has less to spare."
         raise PaymentRequired(detail)
 

@@ -15,7 +15,7 @@ from shared.catalogue import MILLION, Catalogue, CatalogueModel
 from shared.config import ModelRef, Role, Settings
 from shared.db import octets
 from shared.errors import Invalid
-from shared.models import Agent, Message, Session, table
+from shared.models import Agent, Message, Session, User, table
 from shared.money import ZERO
 from shared.services.page import padded
 from shared.services.user import Account
@@ -29,7 +29,7 @@ SPARE = 1.05  # what is measured of sound may differ by a little
 SPARE_CHARACTERS = 200  # that are said beside a reply's own words
 EVERYTHING = 2**31 - 1
 
-_agent, _session, _message = table(Agent), table(Session), table(Message)
+_agent, _session, _message, _user = table(Agent), table(Session), table(Message), table(User)
 _earlier = (
     sql_select(_message.c.text)
     .where(_message.c.session_id == _session.c.id, _message.c.text.is_not(None))
@@ -40,6 +40,7 @@ _earlier = (
     .subquery()
 )
 _prompts = (_agent.c.prompt, _agent.c.personality, _session.c.prompt, _session.c.summary)
+_spare = sql_select(_user.c.balance - _user.c.reserved).where(_user.c.id == bindparam("user", type_=Uuid()))
 _SIZES = (
     sql_select(
         _session.c.id,
@@ -48,6 +49,7 @@ _SIZES = (
         _agent.c.ai_tts,
         sum((octets(prompt) for prompt in _prompts[1:]), octets(_prompts[0])),
         sql_select(func.coalesce(func.sum(octets(_earlier.c.text)), 0)).scalar_subquery(),
+        _spare.scalar_subquery(),
     )
     .join(_agent, _agent.c.id == _session.c.agent_id)
     .where(_session.c.id.in_(bindparam("sessions", type_=Uuid(), expanding=True)))
@@ -97,23 +99,24 @@ class Ask(NamedTuple):
 
 async def bounds(
     db: AsyncSession, tariff: Tariff, account: Account, asks: Sequence[Ask], *, before: int = EVERYTHING
-) -> list[Decimal]:
+) -> tuple[list[Decimal], Decimal]:
     """The most that each turn of an account may cost, when its model reads messages below the number `before`.
 
-    Raises Invalid for a model that the account may not use.
+    And what its balance has to spare just now, without a lock. Raises Invalid for a model that the account may not use.
     """
-    params = {"sessions": padded([ask.session_id for ask in asks]), "before": before, "most": tariff.history}
+    params: dict[str, Any] = {"before": before, "most": tariff.history, "user": account.id}
+    params["sessions"] = padded([ask.session_id for ask in asks])
     sizes = {row[0]: row[1:] for row in (await db.exec(_SIZES, params=params)).all()}  # type: ignore[call-overload]
-    found = []
+    found, spare = [], None
     for ask in asks:
-        chat, stt, tts, prompts, history = sizes[ask.session_id]
+        chat, stt, tts, prompts, history, spare = sizes[ask.session_id]
         named: dict[Role, str | None] = {"chat": chat, "stt": stt, "tts": tts}
         models = {role: _model(tariff, role, named[role]) for role in _roles(ask)}
         for model in models.values():
             if not may_use(account, model):
                 raise Invalid(f"This account may not use {model.id}.", code="model_not_allowed")
         found.append(_bound(tariff, ask, models, context_bytes=prompts + history))
-    return found
+    return found, sum(found, ZERO) if spare is None else spare
 
 
 def may_use(account: Account, model: CatalogueModel) -> bool:
