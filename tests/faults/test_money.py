@@ -198,6 +198,6 @@ async def test_money_is_never_wrong(parley: Deployment, chance: Random, tmp_path
     ended = Counter(row["status"] for row in await parley.sql.rows("SELECT status FROM job"))
     assert set(ended) <= ENDED
     waived = await parley.sql.rows("SELECT cost FROM \"usage\" WHERE step = 'waived'")
-    print(f"{dict(sorted(seen.items()))}, ended: {dict(ended)}, waived: {len(waived)}, accounts: {len(accounts)}")
+    print(f"{dict(sorted(seen.items()))}, ended: {dict(ended)}, waived: {len(waived)}, accounts: {len(accounts)}")  # noqa: T201 - its figures, with -s
     assert seen["worker killed"]
     assert sum(int(one["used"]) for one in accounts) > 0
