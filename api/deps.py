@@ -8,6 +8,7 @@ from fastapi import Depends, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.state import Stores
+from shared.errors import Forbidden
 from shared.services.page import PageRequest
 from shared.services.user import Account
 
@@ -25,6 +26,15 @@ async def get_account(request: Request) -> Account:
 async def get_user_id(request: Request) -> UUID:
     """The id of who asks: all that most routes need."""
     return cast("Account", request.state.account).id
+
+
+async def get_login_id(request: Request) -> UUID:
+    """The login of who asks; raises Forbidden for whoever came without one."""
+    account = cast("Account", request.state.account)
+    if account.login_id is None:
+        detail = "Sign in with your password for this: an API key is not enough."
+        raise Forbidden(detail, code="login_required")
+    return account.login_id
 
 
 async def get_db(stores: Annotated[Stores, Depends(get_stores)]) -> AsyncIterator[AsyncSession]:
@@ -51,6 +61,7 @@ async def get_page(
 
 Deps = Annotated[Stores, Depends(get_stores)]
 CurrentAccount = Annotated[Account, Depends(get_account)]
+CurrentLogin = Annotated[UUID, Depends(get_login_id)]
 CurrentUser = Annotated[UUID, Depends(get_user_id)]
 Db = Annotated[AsyncSession, Depends(get_db, scope="function")]
 DbRead = Annotated[AsyncSession, Depends(get_db_read, scope="function")]

@@ -11,6 +11,7 @@ from shared.errors import AppError, TooLarge, Unsupported
 
 MAX_BODY = 1_000_000
 UPLOADS = "/api/v1/message/voice"
+FORMS = frozenset({"/api/v1/auth/login", "/api/v1/auth/token", "/login"})
 LINGER_S = 2.0
 LINGER_BYTES = 4_000_000
 
@@ -80,7 +81,7 @@ class BodyLimitMiddleware:
         error: AppError | None = None
         if size > MAX_BODY:
             error = TooLarge(f"The body is over {MAX_BODY:,} bytes.")
-        elif size and scope["path"] != UPLOADS and not _is_json(headers.get("content-type", "application/json")):
+        elif size and not _is_taken(scope["path"], headers.get("content-type", "application/json")):
             error = Unsupported("Send JSON, with Content-Type: application/json.")
         if error:
             await from_error(error, scope["path"])(scope, receive, send)
@@ -91,6 +92,15 @@ class BodyLimitMiddleware:
 def _has_body(scope: Scope) -> bool:
     headers = Headers(scope=scope)
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def is_form(content_type: str) -> bool:
+    """Whether it is what a browser's form sends when it has no files."""
+    return content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+
+
+def _is_taken(path: str, content_type: str) -> bool:
+    return path == UPLOADS or _is_json(content_type) or (path in FORMS and is_form(content_type))
 
 
 def _is_json(content_type: str) -> bool:

@@ -10,13 +10,27 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import errors, pages
-from api.auth import AuthMiddleware
+from api.auth import OPEN_PATHS, PREFIX, AuthMiddleware
 from api.backlog import Backlog
+from api.first_admin import make_first_admin
 from api.gathering import JobReader, Submits
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
 from api.retirement import Retirements
-from api.routes import agent, events, health, job, message, model, session, usage
+from api.routes import (
+    admin_job,
+    admin_user,
+    agent,
+    api_key,
+    auth,
+    events,
+    health,
+    job,
+    message,
+    model,
+    session,
+    usage,
+)
 from api.schemas.problem import Problem
 from api.state import Stores
 from api.waiting import look_again_forever
@@ -24,14 +38,28 @@ from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.events import JobEvents
+from shared.limits import Limits
+from shared.passwords import Passwords
 from shared.queue import Queue, open_redis
 from shared.services.bound import Tariff
 from shared.services.job import Budget
 from shared.storage import Storage
 from shared.tasks import end
 
-PREFIX = "/api/v1"
-BEARER = {"type": "http", "scheme": "bearer", "description": "An access token; not needed while `AUTH=off`."}
+START_S = 5.0  # how long the start waits for SQL to have the first administrator
+SECURITY = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token, or an API key; not needed while `AUTH=off`.",
+    },
+    "password": {
+        "type": "oauth2",
+        "description": "Your name and password.",
+        "flows": {"password": {"tokenUrl": f"{PREFIX}/auth/token", "scopes": {}}},
+    },
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
 DESCRIPTION = """Agents that people text or talk to: submit a text or a voice note, get a job back at once,
 poll it, wait on it or follow it, and play the stored mp3 reply.
 
@@ -52,6 +80,7 @@ async def open_stores(
     lag.start()
     warming = asyncio.create_task(own_audio.warm())
     discarding: set[asyncio.Task[None]] = set()
+    limits = Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     try:
         backlog = Backlog(settings.max_unfinished_jobs)
         budget = Budget(settings.max_attempts, settings.job_deadline, Tariff.of(settings))
@@ -69,14 +98,18 @@ async def open_stores(
             lag=lag,
             budget=budget,
             retirements=retirements,
+            passwords=Passwords(),
+            limits=limits,
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(stores))
         warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
+        making = asyncio.create_task(make_first_admin(stores))
+        await asyncio.wait({making}, timeout=START_S)
         try:
             yield stores
         finally:
-            await end(looking, warning)
+            await end(looking, warning, making)
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()
@@ -85,6 +118,7 @@ async def open_stores(
         await asyncio.gather(warming, return_exceptions=True)
         if audio is None:
             await own_audio.close()
+        await limits.close()
         await database.close()
         if queue is None:
             await own_queue.close()
@@ -115,8 +149,9 @@ def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
         redirect_slashes=False,  # one address each; a redirect would name the host that the client named
     )
     errors.install(app)
-    for module in (agent, session, message, job, events, model, usage):
+    for module in (auth, api_key, agent, session, message, job, events, model, usage, admin_user, admin_job):
         app.include_router(module.router, prefix=PREFIX)
+    app.include_router(auth.root)
     app.include_router(health.router)
     pages.install(app)
     app.add_middleware(BodyLimitMiddleware)
@@ -142,11 +177,11 @@ def _schema(app: FastAPI) -> dict[str, object]:
         schemas = components.setdefault("schemas", {})
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schemas["Problem"].pop("$defs", {})
-        components["securitySchemes"] = {"bearer": BEARER}
+        components["securitySchemes"] = SECURITY
         for path, operations in schema["paths"].items():
             if path.startswith(PREFIX):  # where `AuthMiddleware` asks
                 for operation in operations.values():
-                    operation["security"] = [{"bearer": []}]
+                    operation["security"] = [] if path in OPEN_PATHS else [{name: []} for name in SECURITY]
         _keep_to_3_1(schema)
         app.openapi_schema = schema
     return app.openapi_schema

@@ -11,6 +11,8 @@ from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.events import JobEvents
+from shared.limits import Limits
+from shared.passwords import Passwords
 from shared.queue import Queue
 from shared.services.job import Budget
 from shared.storage import Storage
@@ -18,7 +20,10 @@ from shared.storage import Storage
 
 @dataclass(frozen=True)
 class Stores:
-    """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio processes, what is measured."""
+    """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio processes, what is measured.
+
+    And what passwords are compared by, and guesses counted.
+    """
 
     settings: Settings
     database: Database
@@ -32,4 +37,6 @@ class Stores:
     lag: LoopLag
     budget: Budget  # what each new job may use up
     retirements: Retirements
+    passwords: Passwords
+    limits: Limits
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it

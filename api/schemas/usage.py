@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from api.schemas.page import PageOf
-from shared.money import Signed
+from shared.money import Dollars
 
 
 class UsageSums(BaseModel):
@@ -19,7 +19,7 @@ class UsageSums(BaseModel):
     output_tokens: int
     audio_s: float
     characters: int
-    cost: Signed
+    cost: Dollars
 
 
 class UsageRead(UsageSums):
