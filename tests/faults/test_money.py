@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from tests.fakes.openai_script import Answer, Call
 from tests.fakes.openai_server import FakeOpenAI
-from tests.faults.client import API, ENDED, new_topic
+from tests.faults.client import API, ENDED, new_topic, patiently
 from tests.faults.deployment import Deployment
 from tests.faults.model import Model, note, prompt
 from tests.faults.waiting import until
@@ -60,17 +61,21 @@ class Customer:
     async def sign_up(self, name: str) -> None:
         """Make the account, and some sessions."""
         who = {"username": name, "password": "correct horse battery"}
-        assert (await self._http.post(f"{API}/auth/register", json=who)).status_code == 201
-        token = (await self._http.post(f"{API}/auth/login", json=who)).json()["access_token"]
-        self._http.headers["Authorization"] = f"Bearer {token}"
+        assert (await patiently(lambda: self._http.post(f"{API}/auth/register", json=who))).status_code == 201
+        login = await patiently(lambda: self._http.post(f"{API}/auth/login", json=who))
+        self._http.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
         for _ in range(SESSIONS):
             await self.open()
 
     async def open(self) -> None:
         """One more session, with an agent of its own."""
-        agent = await self._http.post(f"{API}/agent", json={"name": "Guide", "language": "en"})
-        session = await self._http.post(f"{API}/session", json={"agent_id": agent.json()["id"]})
-        self.sessions.append(session.json()["id"])
+        agent = {"agent_id": await self._create("agent", {"name": "Guide", "language": "en"})}
+        self.sessions.append(await self._create("session", agent))
+
+    async def _create(self, noun: str, body: dict[str, str]) -> str:
+        answer = await patiently(lambda: self._http.post(f"{API}/{noun}", json=body))
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
 
     async def submit(self) -> None:
         """Say something in text or in sound, answered in either."""
@@ -145,23 +150,8 @@ async def overdrawn(parley: Deployment) -> list[Any]:
     return [*await parley.sql.rows(wrong)]
 
 
-@pytest.fixture
-def model_server(chance: Random) -> Any:
-    script = Trouble()
-    script.chance = chance
-    with FakeOpenAI(script) as server:
-        yield server
-
-
-@pytest.mark.timeout(1_800)
-async def test_money_is_never_wrong(parley: Deployment, chance: Random, tmp_path: Path) -> None:
-    parley.env |= {"AUTH": "on", "DEFAULT_BALANCE": f"{START / 10**10:.10f}", "MAX_REPLY_TOKENS": "32"}
-    parley.env |= {"USER_REQUESTS_PER_MINUTE": "1000000", "DATA_DIR": str(tmp_path / "data")}
-    await asyncio.gather(parley.start_api(), parley.start_worker(), parley.start_worker())
-    seen: Counter[str] = Counter()
-    customers = [Customer(parley, Random(chance.random()), seen) for _ in range(USERS)]
-    for number, customer in enumerate(customers):
-        await customer.sign_up(f"user{number}")
+async def shop_around(parley: Deployment, customers: list[Customer], chance: Random, seen: Counter[str]) -> None:
+    """Act until enough was submitted, with workers dying meanwhile, and until every job has ended."""
 
     async def shop() -> None:
         while sum(len(customer.jobs) for customer in customers) + seen["submit 402"] < SUBMITS:
@@ -183,8 +173,28 @@ async def test_money_is_never_wrong(parley: Deployment, chance: Random, tmp_path
         return not await parley.sql.rows(unfinished)
 
     await until(idle, "every job has ended", within=300, every=0.2)
-    for customer in customers:
-        await customer.close()
+
+
+@pytest.fixture
+def model_server(chance: Random) -> Any:
+    script = Trouble()
+    script.chance = chance
+    with FakeOpenAI(script) as server:
+        yield server
+
+
+@pytest.mark.timeout(1_800)
+async def test_money_is_never_wrong(parley: Deployment, chance: Random, tmp_path: Path) -> None:
+    parley.env |= {"AUTH": "on", "DEFAULT_BALANCE": f"{START / 10**10:.10f}", "MAX_REPLY_TOKENS": "32"}
+    parley.env |= {"USER_REQUESTS_PER_MINUTE": "1000000", "DATA_DIR": str(tmp_path / "data")}
+    await asyncio.gather(parley.start_api(), parley.start_worker(), parley.start_worker())
+    seen: Counter[str] = Counter()
+    async with AsyncExitStack() as open_until_then:
+        customers = [Customer(parley, Random(chance.random()), seen) for _ in range(USERS)]
+        for number, customer in enumerate(customers):
+            open_until_then.push_async_callback(customer.close)
+            await customer.sign_up(f"user{number}")
+        await shop_around(parley, customers, chance, seen)
 
     accounts = await parley.sql.rows(
         'SELECT u.username, u.balance, u.reserved, (SELECT coalesce(sum(cost), 0) FROM "usage" WHERE owner_id = u.id) AS used'
