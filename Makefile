@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types contracts check requirements fuzz faults bench postman clean
+.PHONY: help run test lint types contracts check requirements fuzz faults money bench postman clean
 
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
 	command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo $(p))))
@@ -33,6 +33,9 @@ fuzz: $(VENV)/.dev ## ten thousand random requests built from the schema
 
 faults: $(VENV)/.dev ## kill, stall, stop and starve every part, each case twenty times; CI does it once
 	PARLEY_FAULT_SEEDS=20 $(BIN)/python -m pytest -n auto --dist worksteal tests/faults --timeout=900 $(ARGS)
+
+money: $(VENV)/.dev ## thousands of random submits, cancels, retries and killed workers, and every cent accounted for; CI does a hundred
+	PARLEY_MONEY_SUBMITS=3000 $(BIN)/python -m pytest -s tests/faults/test_money.py --timeout=7200 $(ARGS)
 
 bench: $(VENV)/.bench ## measure every promise of speed and write benchmarks/RESULTS.md; ARGS=--quick only tries it
 	$(BIN)/python -m benchmarks $(ARGS)
