@@ -8,11 +8,14 @@ from typing import Any
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp, Lifespan
 
 from api import errors, pages
 from api.auth import AuthMiddleware
 from api.backlog import Backlog
 from api.gathering import JobReader, Submits
+from api.head import HeadLimitMiddleware
+from api.headers import HeadersMiddleware, cors
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
 from api.routes import agent, events, health, job, message, session
@@ -34,6 +37,26 @@ DESCRIPTION = """Agents that people text or talk to: submit a text or a voice no
 poll it, wait on it or follow it, and play the stored mp3 reply.
 
 Times are RFC 3339 in UTC, ids are UUID7, errors are `application/problem+json` (RFC 9457)."""
+
+
+class _App(FastAPI):
+    def __init__(self, settings: Settings, lifespan: Lifespan[FastAPI]) -> None:
+        super().__init__(
+            title="Parley",
+            version=settings.app_version,
+            description=DESCRIPTION,
+            lifespan=lifespan,
+            openapi_url=f"{PREFIX}/openapi.json" if settings.docs == "on" else None,
+            docs_url=None,
+            redoc_url=None,
+            generate_unique_id_function=lambda route: route.name,
+            redirect_slashes=False,  # one address each; a redirect would name the host that the client named
+        )
+        self._origins = settings.cors_origins
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Starlette answers a bug of ours outside of all added middleware: what every answer gets lies around that."""
+        return HeadersMiddleware(cors(super().build_middleware_stack(), self._origins))
 
 
 @asynccontextmanager
@@ -98,24 +121,15 @@ def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
             app.state.stores = opened
             yield
 
-    app = FastAPI(
-        title="Parley",
-        version=settings.app_version,
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        openapi_url=f"{PREFIX}/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
-        redirect_slashes=False,  # one address each; a redirect would name the host that the client named
-    )
+    app = _App(settings, lifespan)
     errors.install(app)
     for module in (agent, session, message, job, events):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
-    pages.install(app)
+    pages.install(app, docs=settings.docs == "on")
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(AuthMiddleware)
+    app.add_middleware(HeadLimitMiddleware)
     app.add_middleware(UnreadBodyMiddleware)
     app.add_middleware(
         CorrelationIdMiddleware, validator=None, transformer=_safe_request_id, update_request_header=False

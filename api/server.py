@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from api.head import HeadLimitProtocol
 from api.state import Stores
 from shared.config import Settings
 
@@ -40,6 +41,7 @@ async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stoppi
     """Serve until `stopping` is set, then let open requests end."""
     config = uvicorn.Config(
         app,
+        http=HeadLimitProtocol,
         log_config=None,
         access_log=False,
         proxy_headers=False,  # nothing here asks for a client's address
