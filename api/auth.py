@@ -24,6 +24,8 @@ OPEN_PATHS = ("/api/v1/docs", "/api/v1/redoc", "/api/v1/openapi.json")
 class AuthMiddleware:
     """Puts the `account` into the request's state for every path under `/api/v1/`, or answers 401.
 
+    Its requests are counted here: 429 beyond its limit.
+
     With `AUTH=off` everybody is the built-in local user.
     """
 
@@ -33,10 +35,12 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith("/api/v1/") and scope["path"] not in OPEN_PATHS:
             try:
-                scope.setdefault("state", {})["account"] = await _account(scope)
+                account = await _account(scope)
+                await scope["app"].state.stores.user_limits.request(account)
             except AppError as error:
                 await from_error(error, scope["path"])(scope, receive, send)
                 return
+            scope.setdefault("state", {})["account"] = account
         await self.app(scope, receive, send)
 
 

@@ -26,10 +26,12 @@ from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.events import JobEvents
+from shared.limits import Limits
 from shared.queue import Queue, open_redis
 from shared.services.job import Budget
 from shared.storage import Storage
 from shared.tasks import end
+from shared.user_limits import UserLimits
 
 PREFIX = "/api/v1"
 BEARER = {"type": "http", "scheme": "bearer", "description": "An access token; not needed while `AUTH=off`."}
@@ -73,6 +75,7 @@ async def open_stores(
     lag.start()
     warming = asyncio.create_task(own_audio.warm())
     discarding: set[asyncio.Task[None]] = set()
+    limits = Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     try:
         backlog = Backlog(settings.max_unfinished_jobs)
         budget = Budget(settings.max_attempts, settings.job_deadline)
@@ -88,6 +91,8 @@ async def open_stores(
             backlog=backlog,
             lag=lag,
             budget=budget,
+            limits=limits,
+            user_limits=UserLimits(limits),
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(stores))
@@ -103,6 +108,7 @@ async def open_stores(
         await asyncio.gather(warming, return_exceptions=True)
         if audio is None:
             await own_audio.close()
+        await limits.close()
         await database.close()
         if queue is None:
             await own_queue.close()

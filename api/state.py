@@ -10,14 +10,16 @@ from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.events import JobEvents
+from shared.limits import Limits
 from shared.queue import Queue
 from shared.services.job import Budget
 from shared.storage import Storage
+from shared.user_limits import UserLimits
 
 
 @dataclass(frozen=True)
 class Stores:
-    """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio processes, what is measured."""
+    """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio processes, counts and limits."""
 
     settings: Settings
     database: Database
@@ -30,4 +32,6 @@ class Stores:
     backlog: Backlog
     lag: LoopLag
     budget: Budget  # what each new job may use up
+    limits: Limits
+    user_limits: UserLimits
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it

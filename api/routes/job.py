@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 
-from api.deps import CurrentUser, DbRead, Deps, Page
+from api.deps import CurrentUser, DbRead, Deps, Page, within_tokens
 from api.ranges import Conditional, matches, serve
 from api.routes.message import AUDIO
 from api.schemas import headers
@@ -72,7 +72,12 @@ async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response:
     return JobRead.of(view)
 
 
-@router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    responses={202: {"headers": headers.JOB}, **PROBLEM_409},
+    dependencies=[Depends(within_tokens)],
+)
 async def retry_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: Response) -> JobRead:
     """Run a failed job again from the step that failed; what was done is not done again."""
     async with stores.backlog.place() as place, stores.database.write() as db:

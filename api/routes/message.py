@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from uuid_utils.compat import uuid7
 
-from api.deps import CurrentUser, DbRead, Deps, Page
+from api.deps import CurrentAccount, CurrentUser, DbRead, Deps, Page, UsedUp
 from api.idempotency import Once, once
 from api.ranges import Conditional, Conditions, serve
 from api.schemas import headers
@@ -23,6 +23,7 @@ from shared.services import idempotency as keys
 from shared.services import message as messages
 from shared.services.job_view import JobView
 from shared.services.message import Submission
+from shared.user_limits import refuse
 
 router = APIRouter(prefix="/message", tags=["message"], responses=PROBLEMS)
 
@@ -62,10 +63,11 @@ VOICE_FORM = {
 
 @router.post("/text", status_code=202, responses=ACCEPTED)
 async def submit_text(
-    body: TextSubmit, user_id: CurrentUser, stores: Deps, wait: Wait, key: Once, response: Response
+    body: TextSubmit, user_id: CurrentUser, stores: Deps, wait: Wait, key: Once, used_up: UsedUp, response: Response
 ) -> JobRead:
     """Say something in text. The job that answers it comes back at once."""
     if key is None:
+        refuse(used_up)
         added = await stores.submits.add(Submission(uuid7(), user_id, **body.model_dump()))
         return await _accepted(stores, user_id, added.job.id, wait, response, added)
     request = keys.fingerprint("message/text", body.model_dump_json())
@@ -73,6 +75,7 @@ async def submit_text(
     with once(response) as job:
         async with stores.backlog.place() as place, stores.database.write() as db:
             job.id = await keys.new_id(db, owner_id=user_id, key=key, request=request)
+            refuse(used_up)
             await place.take(db)
             view = await messages.submit(db, Submission(job.id, user_id, **body.model_dump()), stores.budget)
     return await _accepted(stores, user_id, job.id, wait, response, view)
@@ -89,25 +92,29 @@ async def submit_text(
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": VOICE_FORM}}}},
 )
 async def submit_voice(
-    request: Request, user_id: CurrentUser, stores: Deps, wait: Wait, key: Once, response: Response
+    request: Request, account: CurrentAccount, stores: Deps, wait: Wait, key: Once, used_up: UsedUp, response: Response
 ) -> Any:
     """Say something in a voice note. The job that answers it comes back at once.
 
     With `Prefer: wait=N` and `Accept: audio/mpeg` a reply that is ready in time is the mp3 itself.
     """
-    if key is None:  # else it may be a replay, which is answered however much is waiting
+    user_id = account.id
+    if key is None:  # else it may be a replay, which is answered whatever the limits, and however much is waiting
+        refuse(used_up)
         async with stores.database.read() as db:
             await stores.backlog.check(db)
     view = None
     with once(response) as job:
         async with (
             receive(request, stores, user_id) as upload,
+            stores.user_limits.audio(account, upload.content.duration_s) as too_much,
             stores.backlog.place() as place,
             stores.database.write() as db,
         ):
             form = upload.form
             same = keys.fingerprint("message/voice", form.model_dump_json(), upload.content.sha256)
             job.id = await keys.new_id(db, owner_id=user_id, key=key, request=same)
+            refuse(used_up or too_much)
             await place.take(db)
             said = Submission(
                 job_id=job.id,
