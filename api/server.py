@@ -25,7 +25,7 @@ class _Server(uvicorn.Server):
 def bind(settings: Settings) -> socket.socket:
     """Listen on the port, so that early clients wait instead of failing; or exit with one clear line."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         taken.bind((settings.host, settings.port))
