@@ -1,42 +1,42 @@
-"""Who asks: decided from the headers alone, before a byte of the body is read."""
+"""Who asks, and whether they may at all: decided from the headers alone, before a byte of the body is read."""
 
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
-
-import jwt
-from sqlmodel import select
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api import tokens
 from api.errors import from_error
 from api.state import Stores
-from shared.config import Settings
-from shared.errors import AppError, Unauthorized
-from shared.models import User
+from shared.errors import AppError, Forbidden, Unauthorized
+from shared.models import Scope as Right
+from shared.services import api_key as keys
+from shared.services import login as logins
 from shared.services.user import LOCAL, Account
 
-ALGORITHM = "HS256"
-ISSUER = "parley"
-AUDIENCE = "parley-api"
-OPEN_PATHS = ("/api/v1/docs", "/api/v1/redoc", "/api/v1/openapi.json")
+PREFIX = "/api/v1"
+ADMIN = f"{PREFIX}/admin"
+OPEN_PATHS = frozenset(
+    f"{PREFIX}/{path}"
+    for path in ("docs", "redoc", "openapi.json", "auth/register", "auth/login", "auth/token", "auth/refresh")
+)
 
 
 class AuthMiddleware:
-    """Puts the `account` into the request's state for every path under `/api/v1/`, or answers 401.
+    """Puts the `account` into the request's state for every path under `/api/v1/`, or answers 401 or 403.
 
     Its requests are counted here: 429 beyond its limit.
 
-    With `AUTH=off` everybody is the built-in local user.
+    With `AUTH=off` whoever sends neither a token nor a key is the built-in local user, who may do everything.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/api/v1/") and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and scope["path"].startswith(f"{PREFIX}/") and scope["path"] not in OPEN_PATHS:
             try:
                 account = await _account(scope)
                 await scope["app"].state.stores.user_limits.request(account)
+                _check_rights(account, scope["method"], scope["path"])
             except AppError as error:
                 await from_error(error, scope["path"])(scope, receive, send)
                 return
@@ -46,42 +46,36 @@ class AuthMiddleware:
 
 async def _account(scope: Scope) -> Account:
     stores: Stores = scope["app"].state.stores
-    if stores.settings.auth == "off":
+    credential = _credential(Headers(scope=scope))
+    if not credential and stores.settings.auth == "off":
         return LOCAL
-    scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        detail = "Send an access token: Authorization: Bearer …"
+    if not credential:
+        detail = "Send an access token or an API key: Authorization: Bearer …"
         raise Unauthorized(detail)
-    user_id = read_token(stores.settings, token)
-    async with stores.database.read() as db:
-        known = (await db.exec(select(User.id).where(User.id == user_id))).first()
-    if known is None:
-        raise _bad_token()
-    return Account(user_id)
+    if credential.startswith(keys.PREFIX):
+        async with stores.database.read() as db:
+            account = await keys.account(db, key=credential, settings=stores.settings)
+    else:
+        claims = tokens.read(stores.settings, credential, tokens.ACCESS)
+        owner_id, login_id = claims.user_id, claims.login_id
+        async with stores.database.read() as db:
+            account = await logins.account(db, owner_id=owner_id, login_id=login_id, settings=stores.settings)
+    if account is None:
+        raise tokens.bad_token()
+    return account
 
 
-def make_token(settings: Settings, user_id: UUID, *, days: float) -> str:
-    """Sign an access token for a user."""
-    now = datetime.now(UTC)
-    claims = {"sub": str(user_id), "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + timedelta(days=days)}
-    return jwt.encode(claims, settings.signing_key, algorithm=ALGORITHM)
+def _credential(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return (token.strip() if scheme.lower() == "bearer" else "") or headers.get("x-api-key", "")
 
 
-def read_token(settings: Settings, token: str) -> UUID:
-    """The user whom a token of ours names; raises Unauthorized for any other."""
-    try:
-        claims = jwt.decode(
-            token,
-            settings.signing_key,
-            algorithms=[ALGORITHM],
-            issuer=ISSUER,
-            audience=AUDIENCE,
-            options={"require": ["exp", "sub", "iss", "aud"]},
-        )
-        return UUID(claims["sub"])
-    except (jwt.InvalidTokenError, ValueError):
-        raise _bad_token() from None
-
-
-def _bad_token() -> Unauthorized:
-    return Unauthorized("The access token is not valid, or no longer.")
+def _check_rights(account: Account, method: str, path: str) -> None:
+    """Raise Forbidden for what the credential can't do, whatever the path may name."""
+    needed = {Right.READ if method in {"GET", "HEAD"} else Right.WRITE}
+    if path == ADMIN or path.startswith(f"{ADMIN}/"):
+        needed.add(Right.ADMIN)
+    if missing := needed - account.scopes:
+        error = Forbidden(f"This needs the scope {' and '.join(sorted(missing))}.", code="insufficient_scope")
+        error.headers = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+        raise error

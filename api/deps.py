@@ -8,7 +8,7 @@ from fastapi import Depends, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.state import Stores
-from shared.errors import TooMany
+from shared.errors import Forbidden, TooMany
 from shared.services.page import PageRequest
 from shared.services.user import Account
 from shared.user_limits import refuse
@@ -27,6 +27,15 @@ async def get_account(request: Request) -> Account:
 async def get_user_id(request: Request) -> UUID:
     """The id of who asks: all that most routes need."""
     return cast("Account", request.state.account).id
+
+
+async def get_login_id(request: Request) -> UUID:
+    """The login of who asks; raises Forbidden for whoever came without one."""
+    account = cast("Account", request.state.account)
+    if account.login_id is None:
+        detail = "Sign in with your password for this: an API key is not enough."
+        raise Forbidden(detail, code="login_required")
+    return account.login_id
 
 
 async def get_db(stores: Annotated[Stores, Depends(get_stores)]) -> AsyncIterator[AsyncSession]:
@@ -64,6 +73,7 @@ async def within_tokens(used_up: Annotated[TooMany | None, Depends(get_used_up)]
 
 Deps = Annotated[Stores, Depends(get_stores)]
 CurrentAccount = Annotated[Account, Depends(get_account)]
+CurrentLogin = Annotated[UUID, Depends(get_login_id)]
 CurrentUser = Annotated[UUID, Depends(get_user_id)]
 Db = Annotated[AsyncSession, Depends(get_db, scope="function")]
 DbRead = Annotated[AsyncSession, Depends(get_db_read, scope="function")]

@@ -10,6 +10,7 @@ from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Mount
@@ -105,6 +106,14 @@ def _field(location: tuple[int | str, ...]) -> str:
     where, *path = location
     name = ".".join(map(str, path)) if path and where in {"body", "query", "path", "header"} else str(where)
     return name[:MAX_FIELD_NAME]
+
+
+def refused(error: ValidationError) -> errors.AppError:
+    """What a body that we read by ourselves is answered with when it does not fit."""
+    if any(e["type"] == "json_invalid" for e in error.errors()):
+        return errors.Malformed("The body is not JSON.")
+    fields = [{"field": ".".join(map(str, e["loc"])) or "body", "message": e["msg"]} for e in error.errors()]
+    return errors.Invalid(f"{fields[0]['field']}: {fields[0]['message']}", errors=fields)
 
 
 async def _http(request: Request, error: HTTPException) -> Response:

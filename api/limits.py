@@ -12,6 +12,7 @@ from shared.errors import AppError, Malformed, TooLarge, Unsupported
 
 MAX_BODY = 1_000_000
 UPLOADS = "/api/v1/message/voice"
+FORMS = frozenset({"/api/v1/auth/login", "/api/v1/auth/token", "/login"})
 LINGER_S = 2.0
 LINGER_BYTES = 4_000_000
 MAX_DEPTH = 32
@@ -89,7 +90,7 @@ class BodyLimitMiddleware:
         is_json = _is_json(headers.get("content-type", "application/json"))
         if size > MAX_BODY:
             error = TooLarge(f"The body is over {MAX_BODY:,} bytes.")
-        elif size and scope["path"] != UPLOADS and not is_json:
+        elif size and not _is_taken(scope["path"], headers.get("content-type", "application/json")):
             error = Unsupported("Send JSON, with Content-Type: application/json.")
         elif is_json and is_deep(b"".join(message.get("body", b"") for message in messages)):
             error = Malformed(f"The brackets of the body do not match, or are nested deeper than {MAX_DEPTH} levels.")
@@ -114,6 +115,15 @@ def is_deep(body: bytes) -> bool:
 def _has_body(scope: Scope) -> bool:
     headers = Headers(scope=scope)
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def is_form(content_type: str) -> bool:
+    """Whether it is what a browser's form sends when it has no files."""
+    return content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+
+
+def _is_taken(path: str, content_type: str) -> bool:
+    return path == UPLOADS or _is_json(content_type) or (path in FORMS and is_form(content_type))
 
 
 def _is_json(content_type: str) -> bool:

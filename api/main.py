@@ -11,14 +11,15 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Lifespan
 
 from api import errors, pages
-from api.auth import AuthMiddleware
+from api.auth import OPEN_PATHS, PREFIX, AuthMiddleware
 from api.backlog import Backlog
+from api.first_admin import make_first_admin
 from api.gathering import JobReader, Submits
 from api.head import HeadLimitMiddleware
 from api.headers import HeadersMiddleware, cors
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
-from api.routes import agent, events, health, job, message, session
+from api.routes import admin_job, admin_user, agent, api_key, auth, events, health, job, message, session
 from api.schemas.problem import Problem
 from api.state import Stores
 from api.waiting import look_again_forever
@@ -27,14 +28,27 @@ from shared.config import Settings
 from shared.db import Database
 from shared.events import JobEvents
 from shared.limits import Limits
+from shared.passwords import Passwords
 from shared.queue import Queue, open_redis
 from shared.services.job import Budget
 from shared.storage import Storage
 from shared.tasks import end
 from shared.user_limits import UserLimits
 
-PREFIX = "/api/v1"
-BEARER = {"type": "http", "scheme": "bearer", "description": "An access token; not needed while `AUTH=off`."}
+START_S = 5.0  # how long the start waits for SQL to have the first administrator
+SECURITY = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token, or an API key; not needed while `AUTH=off`.",
+    },
+    "password": {
+        "type": "oauth2",
+        "description": "Your name and password.",
+        "flows": {"password": {"tokenUrl": f"{PREFIX}/auth/token", "scopes": {}}},
+    },
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
 DESCRIPTION = """Agents that people text or talk to: submit a text or a voice note, get a job back at once,
 poll it, wait on it or follow it, and play the stored mp3 reply.
 
@@ -91,15 +105,18 @@ async def open_stores(
             backlog=backlog,
             lag=lag,
             budget=budget,
+            passwords=Passwords(),
             limits=limits,
             user_limits=UserLimits(limits),
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(stores))
+        making = asyncio.create_task(make_first_admin(stores))
+        await asyncio.wait({making}, timeout=START_S)
         try:
             yield stores
         finally:
-            await end(looking)
+            await end(looking, making)
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()
@@ -129,8 +146,9 @@ def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
 
     app = _App(settings, lifespan)
     errors.install(app)
-    for module in (agent, session, message, job, events):
+    for module in (auth, api_key, agent, session, message, job, events, admin_user, admin_job):
         app.include_router(module.router, prefix=PREFIX)
+    app.include_router(auth.root)
     app.include_router(health.router)
     pages.install(app, docs=settings.docs == "on")
     app.add_middleware(BodyLimitMiddleware)
@@ -157,11 +175,11 @@ def _schema(app: FastAPI) -> dict[str, object]:
         schemas = components.setdefault("schemas", {})
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schemas["Problem"].pop("$defs", {})
-        components["securitySchemes"] = {"bearer": BEARER}
+        components["securitySchemes"] = SECURITY
         for path, operations in schema["paths"].items():
             if path.startswith(PREFIX):  # where `AuthMiddleware` asks
                 for operation in operations.values():
-                    operation["security"] = [{"bearer": []}]
+                    operation["security"] = [] if path in OPEN_PATHS else [{name: []} for name in SECURITY]
         _keep_to_3_1(schema)
         app.openapi_schema = schema
     return app.openapi_schema

@@ -39,12 +39,14 @@ def bind(settings: Settings) -> socket.socket:
 
 async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set, then let open requests end."""
+    settings = stores.settings
     config = uvicorn.Config(
         app,
         http=HeadLimitProtocol,
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # nothing here asks for a client's address
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=GRACE_S,
         limit_concurrency=20_000,
     )

@@ -11,6 +11,7 @@ from shared.config import Settings
 from shared.db import Database
 from shared.events import JobEvents
 from shared.limits import Limits
+from shared.passwords import Passwords
 from shared.queue import Queue
 from shared.services.job import Budget
 from shared.storage import Storage
@@ -19,7 +20,10 @@ from shared.user_limits import UserLimits
 
 @dataclass(frozen=True)
 class Stores:
-    """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio processes, counts and limits."""
+    """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio processes, what is measured.
+
+    And what passwords are compared by, and guesses counted.
+    """
 
     settings: Settings
     database: Database
@@ -32,6 +36,7 @@ class Stores:
     backlog: Backlog
     lag: LoopLag
     budget: Budget  # what each new job may use up
+    passwords: Passwords
     limits: Limits
     user_limits: UserLimits
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it

@@ -5,6 +5,7 @@ import secrets
 from contextlib import suppress
 from decimal import Decimal
 from functools import cached_property, lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated, Literal, NamedTuple, Self
@@ -13,7 +14,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.models.user import Username
 from shared.money import MOST, PLACES, ZERO
+from shared.passwords import Password
 
 DEFAULT_SECRETS = ("change-me", "changeme", "parley:parley@", "postgres:postgres@", "minioadmin")
 SECRET_FILE = "jwt_secret"  # noqa: S105 - its name, under DATA_DIR
@@ -78,8 +81,8 @@ class Settings(BaseSettings):
     default_balance: Annotated[Decimal, Field(ge=0, le=MOST, decimal_places=PLACES)] | Literal["unlimited"] | None = (
         None
     )
-    admin_username: str | None = None
-    admin_password: SecretStr | None = None
+    admin_username: Username | None = None
+    admin_password: Password | None = None
     jwt_secret: SecretStr | None = None
     access_token_s: float = Field(3_600.0, gt=0)
     refresh_token_s: float = Field(2_592_000.0, gt=0)
@@ -156,6 +159,14 @@ class Settings(BaseSettings):
             ):
                 raise ValueError(f"{origin!r} is not an origin, like https://app.example.com; * is not taken")
         return origins
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, proxies: str) -> str:
+        """With `*` anybody could claim any address: the one that counts is found from the near end."""
+        for proxy in filter(None, map(str.strip, proxies.split(","))):
+            ip_network(proxy)
+        return proxies.strip()
 
     @field_validator("openai_base_url")
     @classmethod

@@ -40,9 +40,8 @@ def plain(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-Amount = Annotated[
-    Decimal,
-    Field(ge=0, le=MOST, max_digits=20, decimal_places=PLACES),
-    PlainSerializer(plain, str, when_used="json"),
-]
-"""Dollars in a body: a decimal, answered as a string so that no reader makes a float of it."""
+Dollars = Annotated[Decimal, PlainSerializer(plain, str, when_used="json")]
+"""Dollars in an answer: a string, so that no reader makes a float of it."""
+
+Amount = Annotated[Dollars, Field(ge=0, le=MOST, max_digits=20, decimal_places=PLACES)]
+"""Dollars that a client may name."""

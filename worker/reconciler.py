@@ -11,6 +11,7 @@ from shared.db import off_the_loop
 from shared.errors import AppError, Unavailable
 from shared.services import blob as blobs
 from shared.services import idempotency as keys
+from shared.services import login as logins
 from shared.services import overdue
 from shared.services import worker as workers
 from worker.state import Worker
@@ -98,13 +99,14 @@ async def sweep_forever(worker: Worker) -> None:
 
 
 async def sweep(worker: Worker) -> bool:
-    """Remove the bytes of tombstones, then their rows, and old idempotency keys; whether there may be more.
+    """Remove the bytes of tombstones, then their rows, old idempotency keys and logins; whether there may be more.
 
     The store is never listed. What it does not let go of is tried again at the next sweep.
     """
     async with worker.database.write() as db:
         await off_the_loop(db)
         await keys.forget_old(db)
+        await logins.forget_expired(db)
     async with worker.database.read() as db:
         await off_the_loop(db)
         found = await blobs.sweepable(db, limit=SWEEP_LIMIT)

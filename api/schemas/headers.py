@@ -37,5 +37,10 @@ SOUND: Headers = {"ETag": _ETAG, "Accept-Ranges": _header("Ranges are served.", 
 PART: Headers = SOUND | {"Content-Range": _header("Which bytes these are.", "bytes 0-1023/20413")}
 ALLOW: Headers = {"Allow": _header("The methods there are.", "GET, POST")}
 CHALLENGE: Headers = {"WWW-Authenticate": _header("How to sign in.", "Bearer")}
+MAY_CHALLENGE: Headers = {
+    "WWW-Authenticate": _header(
+        "Only when the credential lacks a scope.", 'Bearer error="insufficient_scope"', always=False
+    )
+}
 RETRY_AFTER: Headers = {"Retry-After": _header("Seconds until it may work.", "2", always=False)}
 SIZE: Headers = {"Content-Range": _header("How many bytes there are.", "bytes */20413")}

@@ -122,6 +122,21 @@ class JobRead(BaseModel):
         )
 
 
+class AdminJobRead(JobRead):
+    """A job, and whose it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [EXAMPLE | {"user_id": "01936b2e-0000-7000-8000-000000000004"}]}
+    )
+
+    user_id: UUID
+
+    @classmethod
+    def of(cls, view: JobView) -> "AdminJobRead":
+        """The job as administrators see it."""
+        return cls(user_id=view.job.owner_id, **vars(JobRead.of(view)))
+
+
 def _result(view: JobView, here: str) -> JobResult | None:
     voice = view.job.kind == MessageKind.VOICE
     transcript = view.message.text if view.message and voice else None

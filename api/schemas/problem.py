@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from api.schemas.headers import ALLOW, CHALLENGE, RETRY_AFTER, SIZE, Headers
+from api.schemas.headers import ALLOW, CHALLENGE, MAY_CHALLENGE, RETRY_AFTER, SIZE, Headers
 
 
 class FieldError(BaseModel):
@@ -57,7 +57,7 @@ PROBLEMS: Responses = {
     404: _described("Not there, or not yours."),
     405: _described("Not with this method.", ALLOW),
     413: _described("The body is over its limit."),
-    415: _described("Not the kind of body that this takes: JSON, or a form with a file that is audio."),
+    415: _described("Not the kind of body that this takes: JSON, or the form that the route names."),
     422: _described("A field is wrong; `errors` names it."),
     429: _described("A limit of yours is used up; `detail` names it.", RETRY_AFTER),
     503: _described("A store is away or too busy, or too much is waiting; see Retry-After.", RETRY_AFTER),
@@ -65,5 +65,7 @@ PROBLEMS: Responses = {
 }
 """What any route may answer."""
 
+PROBLEM_403: Responses = {403: _described("You may not, whatever it is about; see `code`.", MAY_CHALLENGE)}
 PROBLEM_409: Responses = {409: _described("Not in this state.", RETRY_AFTER)}
+PROBLEM_429: Responses = {429: _described("Too often; see Retry-After.", RETRY_AFTER)}
 PROBLEM_416: Responses = {416: _described("The range lies outside the file.", SIZE)}

@@ -21,7 +21,7 @@ from shared.models.message import Message, MessageKind, MessageRole, NewMessage
 from shared.models.row import defaults, table
 from shared.models.session import Session, SessionBase
 from shared.models.usage import Usage
-from shared.models.user import LOCAL_USER_ID, User, UserRole
+from shared.models.user import LOCAL_USER_ID, User, Username, UserRole
 from shared.models.worker import Worker
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "Usage",
     "User",
     "UserRole",
+    "Username",
     "Worker",
     "defaults",
     "is_unfinished",

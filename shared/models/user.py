@@ -1,9 +1,12 @@
 """Who asks."""
 
+import unicodedata
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated
 from uuid import UUID
 
+from pydantic import AfterValidator, StringConstraints
 from sqlalchemy import JSON
 from sqlmodel import Field
 
@@ -12,6 +15,28 @@ from shared.money import ZERO, Money
 
 LOCAL_USER_ID = UUID("00000000-0000-7000-8000-000000000001")
 """The built-in user who owns everything while `AUTH=off`; the first migration makes the row."""
+
+
+MAX_USERNAME = 100
+
+
+def _folded(username: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold()).strip()
+    if not folded or not folded.isprintable():
+        msg = "must hold letters that can be seen, and nothing that can't"
+        raise ValueError(msg)
+    if len(folded) > MAX_USERNAME:
+        msg = f"must have at most {MAX_USERNAME} characters"
+        raise ValueError(msg)
+    return folded
+
+
+Username = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_USERNAME),
+    AfterValidator(_folded),
+]
+"""A user's name as it is kept: `Ann`, `ANN` and `ann` in full-width letters are one."""
 
 
 class UserRole(StrEnum):
@@ -27,7 +52,7 @@ class User(Row, table=True):
     `allowed_models` are names as in the catalogue, null for all. A limit that is null is the setting's.
     """
 
-    username: str = Field(max_length=100, unique=True)
+    username: str = Field(max_length=MAX_USERNAME, unique=True)
     password_hash: str | None = Field(default=None, max_length=200)
     role: UserRole = Field(default=UserRole.USER, sa_type=stored(UserRole))
     disabled: bool = False

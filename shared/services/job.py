@@ -250,6 +250,14 @@ async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> Job:
     return job
 
 
+async def owner_of(db: AsyncSession, *, job_id: UUID) -> UUID:
+    """Whose job it is, or NotFound."""
+    owner_id = (await db.exec(select(Job.owner_id).where(Job.id == job_id))).first()
+    if owner_id is None:
+        raise missing()
+    return owner_id
+
+
 async def count_unfinished(db: AsyncSession) -> int:
     """How many jobs of everybody have not ended: read from their own index."""
     return int((await db.exec(_UNFINISHED)).one())

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, func
+from sqlalchemy import ColumnElement, Uuid, bindparam, func
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.models import Blob, Job, JobStatus, Message, MessageRole, NewJob, NewMessage, Step, is_unfinished, table
 from shared.services.job import missing
-from shared.services.page import PageRequest, newest_first, padded
+from shared.services.page import PageRequest, newest_first, newest_ids_first, padded
 
 MOST = 256  # jobs in one query
 PLACES = {"transcribe": 0, "reply": 1, "speak": 2}
@@ -131,19 +131,34 @@ async def list_(
     db: AsyncSession, *, owner_id: UUID, status: JobStatus | None, session_id: UUID | None, page: PageRequest
 ) -> tuple[Sequence[JobView], str | None]:
     """One page of the owner's jobs, newest first."""
-    statement = select(Job).where(Job.owner_id == owner_id)
-    if status is JobStatus.CANCELLING:
-        statement = statement.where(Job.status == JobStatus.RUNNING, col(Job.cancel_requested))
-    elif status is JobStatus.RUNNING:
-        statement = statement.where(Job.status == JobStatus.RUNNING, ~col(Job.cancel_requested))
-    elif status:
-        statement = statement.where(Job.status == status)
+    statement = select(Job).where(Job.owner_id == owner_id, *_shown_as(status))
     if session_id:
         statement = statement.where(Job.session_id == session_id)
     jobs, next_cursor = await newest_first(db, statement, Job, page)
+    return await _views_of(db, jobs), next_cursor
+
+
+async def list_all(
+    db: AsyncSession, *, owner_id: UUID | None, status: JobStatus | None, page: PageRequest
+) -> tuple[Sequence[JobView], str | None]:
+    """One page of everybody's jobs, or of one owner's, newest first."""
+    statement = select(Job).where(*_shown_as(status))
+    if owner_id:
+        statement = statement.where(Job.owner_id == owner_id)
+    jobs, next_cursor = await newest_ids_first(db, statement, Job, page)
+    return await _views_of(db, jobs), next_cursor
+
+
+def _shown_as(status: JobStatus | None) -> list[ColumnElement[bool]]:
+    if status in {JobStatus.CANCELLING, JobStatus.RUNNING}:
+        return [col(Job.status) == JobStatus.RUNNING, col(Job.cancel_requested) == (status is JobStatus.CANCELLING)]
+    return [col(Job.status) == status] if status else []
+
+
+async def _views_of(db: AsyncSession, jobs: Sequence[Job]) -> list[JobView]:
     these = _VIEWS.where(col(Job.id).in_([job.id for job in jobs]))
     views = _gathered((await db.exec(these)).all()) if jobs else {}
-    return [views[job.id] for job in jobs if job.id in views], next_cursor
+    return [views[job.id] for job in jobs if job.id in views]
 
 
 def _gathered(rows: Iterable[Any]) -> dict[UUID, JobView]:

@@ -1,11 +1,22 @@
 """The rules of users."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from shared.models import LOCAL_USER_ID, Scope, UserRole
+from sqlalchemy import Row
+from sqlmodel import col, delete, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
+
+from shared.config import Settings
+from shared.db import upsert
+from shared.errors import Conflict, NotFound, Unauthorized
+from shared.models import LOCAL_USER_ID, Login, Scope, User, UserRole, table
 from shared.money import ZERO
+from shared.services.page import PageRequest, newest_ids_first
 
 
 @dataclass(frozen=True)
@@ -30,3 +41,133 @@ class Account:
 
 LOCAL = Account(LOCAL_USER_ID, UserRole.ADMIN)
 """Everybody, while `AUTH=off`."""
+
+SCOPES = {UserRole.USER: frozenset({Scope.READ, Scope.WRITE}), UserRole.ADMIN: frozenset(Scope)}
+"""What each role allows."""
+
+LIMITS = ("requests_per_minute", "jobs_at_a_time", "audio_minutes_per_day", "tokens_per_day")
+_user = table(User)
+ACCOUNT = tuple(_user.c[name] for name in ("id", "role", "balance", "reserved", "allowed_models", *LIMITS))
+"""The columns that an account is read from."""
+
+
+def account_of(
+    row: Row[Any], settings: Settings, *, scopes: frozenset[Scope] = frozenset(Scope), login_id: UUID | None = None
+) -> Account:
+    """The account in a row of `ACCOUNT`; it has those of the scopes that its role allows."""
+    limits = {name: getattr(row, name) for name in LIMITS}
+    return Account(
+        id=row.id,
+        role=row.role,
+        scopes=SCOPES[row.role] & scopes,
+        login_id=login_id,
+        balance=row.balance,
+        reserved=row.reserved,
+        allowed_models=None if row.allowed_models is None else frozenset(row.allowed_models),
+        **{name: getattr(settings, f"user_{name}") if own is None else own for name, own in limits.items()},
+    )
+
+
+async def create(
+    db: AsyncSession,
+    *,
+    username: str,
+    password_hash: str | None,
+    role: UserRole = UserRole.USER,
+    balance: Decimal | None = None,
+) -> User:
+    """Add a user; Conflict when the name is taken."""
+    values = {"username": username, "password_hash": password_hash, "role": role, "balance": balance}
+    insert = upsert(db, User).values(id=uuid7(), disabled=False, reserved=ZERO, **values).on_conflict_do_nothing()
+    user_id = (await db.exec(insert.returning(col(User.id)))).scalar_one_or_none()
+    if user_id is None:
+        detail = "There is a user of that name."
+        raise Conflict(detail, code="username_taken")
+    return await get(db, user_id=user_id)
+
+
+async def get(db: AsyncSession, *, user_id: UUID) -> User:
+    """The user as this transaction leaves it, or NotFound."""
+    statement = select(User).where(User.id == user_id).execution_options(populate_existing=True)
+    user = (await db.exec(statement)).first()
+    if user is None:
+        detail = "There is no such user."
+        raise NotFound(detail)
+    return user
+
+
+async def find(db: AsyncSession, *, username: str) -> User | None:
+    """The user of that name, if there is one."""
+    return (await db.exec(select(User).where(User.username == username))).first()
+
+
+async def list_(db: AsyncSession, *, username: str | None, page: PageRequest) -> tuple[Sequence[User], str | None]:
+    """One page of everybody, newest first; or of the one of that name."""
+    statement = select(User)
+    if username is not None:
+        statement = statement.where(User.username == username)
+    return await newest_ids_first(db, statement, User, page)
+
+
+async def change(db: AsyncSession, *, user_id: UUID, fields: dict[str, Any], by: UUID) -> User:
+    """Set the given fields of a user; whom it disables is signed out.
+
+    Conflict when the new balance is below what is reserved of it, or when nobody would be left to administer.
+    """
+    if fields.get("disabled") or fields.get("role") == UserRole.USER:
+        await _keep_an_admin(db, without=user_id, by=by)
+    statement = update(User).where(col(User.id) == user_id)
+    if fields.get("balance") is not None:
+        statement = statement.where(col(User.reserved) <= fields["balance"])
+    if fields and not (await db.exec(statement.values(**fields))).rowcount:
+        user = await get(db, user_id=user_id)
+        detail = f"Jobs under way have reserved {user.reserved:f} of the balance: it can't be less."
+        raise Conflict(detail, code="reserved")
+    if fields.get("disabled"):
+        await end_logins(db, user_id=user_id)
+    return await get(db, user_id=user_id)
+
+
+async def hold_verified(db: AsyncSession, *, user_id: UUID, password_hash: str) -> None:
+    """Keep a user from changing until the commit; Unauthorized when this is no longer how they sign in."""
+    known = (User.id == user_id, User.password_hash == password_hash, ~col(User.disabled))
+    if (await db.exec(select(User.id).where(*known).with_for_update(read=True))).first() is None:
+        raise bad_credentials()
+
+
+async def set_password(db: AsyncSession, *, user_id: UUID, password_hash: str, instead_of: str) -> None:
+    """Keep another hash of a password; Unauthorized when it has been changed meanwhile."""
+    known = (col(User.id) == user_id, col(User.password_hash) == instead_of, ~col(User.disabled))
+    if not (await db.exec(update(User).where(*known).values(password_hash=password_hash))).rowcount:
+        raise bad_credentials()
+
+
+async def make_admin(db: AsyncSession, *, username: str, password_hash: str) -> None:
+    """Make a user, or the one there is, an enabled administrator with this password; older logins end."""
+    user = await find(db, username=username)
+    if user is None:
+        await create(db, username=username, password_hash=password_hash, role=UserRole.ADMIN)
+        return
+    values = {"role": UserRole.ADMIN, "disabled": False, "password_hash": password_hash}
+    await db.exec(update(User).where(col(User.id) == user.id).values(**values))
+    await end_logins(db, user_id=user.id)
+
+
+async def end_logins(db: AsyncSession, *, user_id: UUID) -> None:
+    """Sign a user out everywhere."""
+    await db.exec(delete(Login).where(col(Login.owner_id) == user_id))
+
+
+def bad_credentials() -> Unauthorized:
+    """What whoever can't sign in is told, and no more."""
+    return Unauthorized("The username or the password is wrong.", code="bad_credentials")
+
+
+async def _keep_an_admin(db: AsyncSession, *, without: UUID, by: UUID) -> None:
+    """Conflict when nobody but `without` could administer; two who ask at once, of each other, wait here in turn."""
+    enabled = (User.role == UserRole.ADMIN, ~col(User.disabled), User.id != LOCAL_USER_ID)
+    statement = select(User.id).where(*enabled).order_by(col(User.id)).with_for_update(key_share=True)
+    admins = set((await db.exec(statement)).all())
+    if admins == {without} and by != LOCAL_USER_ID:
+        detail = "There would be no administrator left."
+        raise Conflict(detail, code="last_admin")

@@ -1,5 +1,6 @@
 """The schema says everything, and its pages need no other host."""
 
+import copy
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import schemathesis
 
+from api.auth import OPEN_PATHS
 from api.main import create_app
 from shared.config import Settings
 from tests.live import API, Live
@@ -35,7 +37,12 @@ def bodies() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_the_schema_is_an_openapi_schema() -> None:
-    schemathesis.openapi.from_dict(SCHEMA).validate()
+    schema = copy.deepcopy(SCHEMA)
+    for flow in schema["components"]["securitySchemes"]["password"]["flows"].values():
+        flow["tokenUrl"] = (
+            f"https://parley.example.com{flow['tokenUrl']}"  # OpenAPI lets it be relative, its schema not
+        )
+    schemathesis.openapi.from_dict(schema).validate()
 
 
 def test_every_operation_has_a_summary_and_a_description() -> None:
@@ -71,7 +78,7 @@ def test_every_operation_on_what_is_the_users_says_who_may_not() -> None:
     for label, operation in OPERATIONS.items():
         if API in label:
             assert {"401", "404", "405", "422", "503"} <= set(operation["responses"]), label
-            assert operation["security"], label
+            assert bool(operation["security"]) == (label.split()[1] not in OPEN_PATHS), label
 
 
 def test_health_is_in_the_schema() -> None:

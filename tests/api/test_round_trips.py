@@ -8,13 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.auth import make_token
 from api.backlog import COUNT_S
 from api.main import create_app
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.errors import AppError
-from shared.models import LOCAL_USER_ID, BlobPurpose
+from shared.models import BlobPurpose
 from shared.services import job as jobs
 from shared.services import step as steps
 from shared.services import turn as turns
@@ -187,13 +186,16 @@ async def test_the_backlog_is_counted_once_a_second_and_not_once_a_submit(parley
     assert 1 <= counted <= 1 + (time.monotonic() - began) / COUNT_S
 
 
-async def test_a_token_costs_one_look_at_its_user(settings: Settings, audio_pool: AudioPool) -> None:
+async def test_a_token_or_a_key_costs_one_look_at_its_user(settings: Settings, audio_pool: AudioPool) -> None:
     async with live_parley(settings.model_copy(update={"auth": "on"}), audio_pool, work=False) as live:
-        live.http.headers["Authorization"] = f"Bearer {make_token(settings, LOCAL_USER_ID, days=1)}"
+        live.http.headers.update(await live.sign_in("ann"))
         job = await live.text((await live.session())["id"])
         with recorded() as visits:
             await live.http.get(job["links"]["self"])
-    assert (len(visits.sent), visits.commits) == (2, 0)
+        key = (await live.http.post(f"{API}/auth/key", json={"name": "Front desk"})).json()["key"]
+        with recorded() as visits_by_key:
+            await live.http.get(job["links"]["self"], headers={"Authorization": f"Bearer {key}"})
+    assert (len(visits.sent), visits.commits) == (len(visits_by_key.sent), visits_by_key.commits) == (2, 0)
 
 
 async def transactions(live: Live, session_id: str) -> list[tuple[int, int]]:

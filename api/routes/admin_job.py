@@ -1,0 +1,57 @@
+"""Everybody's jobs, for administrators: by the same rules as for their owners."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.deps import DbRead, Deps, Page
+from api.routes import job
+from api.schemas import headers
+from api.schemas.job import AdminJobRead, JobRead
+from api.schemas.page import PageOf
+from api.schemas.problem import PROBLEM_403, PROBLEM_409, PROBLEMS
+from shared.models import JobStatus
+from shared.services import job as jobs
+from shared.services import job_view
+
+router = APIRouter(prefix="/admin/job", tags=["admin"], responses=PROBLEMS | PROBLEM_403)
+
+
+async def get_owner_id(job_id: UUID, stores: Deps) -> UUID:
+    """Whose job it is; raises NotFound."""
+    async with stores.database.read() as db:
+        return await jobs.owner_of(db, job_id=job_id)
+
+
+OwnerId = Annotated[UUID, Depends(get_owner_id)]
+
+
+@router.get("")
+async def list_all_jobs(
+    db: DbRead,
+    page: Page,
+    status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
+    user_id: Annotated[UUID | None, Query(description="Only jobs of this user.")] = None,
+) -> PageOf[AdminJobRead]:
+    """List everybody's jobs, newest first."""
+    views, next_cursor = await job_view.list_all(db, owner_id=user_id, status=status, page=page)
+    return PageOf(items=[AdminJobRead.of(view) for view in views], next_cursor=next_cursor)
+
+
+@router.get("/{job_id}")
+async def get_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps) -> AdminJobRead:
+    """Get anybody's job."""
+    return AdminJobRead.of(await stores.jobs.get(owner_id=owner_id, job_id=job_id))
+
+
+@router.post("/{job_id}/cancel", responses={200: {"headers": headers.JOB}, **PROBLEM_409})
+async def cancel_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response: Response) -> JobRead:
+    """Stop anybody's job, as its owner would."""
+    return await job.cancel_job(job_id, owner_id, stores, response)
+
+
+@router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
+async def retry_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response: Response) -> JobRead:
+    """Run anybody's failed job again, as its owner would."""
+    return await job.retry_job(job_id, owner_id, stores, response)

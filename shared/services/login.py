@@ -1,0 +1,65 @@
+"""The rules of logins: what a user's tokens hang on, from the password to the logout."""
+
+from uuid import UUID, uuid4
+
+from sqlalchemy import Uuid, bindparam
+from sqlmodel import col, delete, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.config import Settings
+from shared.db import db_now
+from shared.models import Login, User, table
+from shared.services.user import ACCOUNT, Account, account_of
+
+_login, _user = table(Login), table(User)
+_ACCOUNT = (
+    select(*ACCOUNT)
+    .join(_login, _login.c.owner_id == _user.c.id)
+    .where(
+        _login.c.id == bindparam("login", type_=Uuid()),
+        _login.c.owner_id == bindparam("owner", type_=Uuid()),
+        _login.c.expires_at > db_now(),
+        ~_user.c.disabled,
+    )
+)
+
+
+async def account(db: AsyncSession, *, owner_id: UUID, login_id: UUID, settings: Settings) -> Account | None:
+    """Who has this login, while it lasts: one query, for every request."""
+    row = (await db.exec(_ACCOUNT, params={"login": login_id, "owner": owner_id})).first()
+    return account_of(row, settings, login_id=login_id) if row else None
+
+
+async def begin(db: AsyncSession, *, owner_id: UUID, seconds: float) -> Login:
+    """Sign a user in, for as long."""
+    login = Login(owner_id=owner_id, refresh_id=uuid4(), expires_at=db_now(seconds))  # type: ignore[arg-type]  # the database's moment
+    db.add(login)
+    await db.flush()
+    return login
+
+
+async def renew(db: AsyncSession, *, owner_id: UUID, login_id: UUID, refresh_id: UUID, seconds: float) -> Login | None:
+    """Give a login its next refresh token. None when it has ended, or ends by this: one that had been used was sent."""
+    enabled = select(User.id).where(User.id == owner_id, ~col(User.disabled)).exists()
+    this = (col(Login.id) == login_id, col(Login.owner_id) == owner_id)
+    statement = (
+        update(Login)
+        .where(*this, col(Login.refresh_id) == refresh_id, col(Login.expires_at) > db_now(), enabled)
+        .values(refresh_id=uuid4(), expires_at=db_now(seconds))
+        .returning(Login)
+    )
+    login: Login | None = (await db.exec(statement)).scalar_one_or_none()
+    if login is None:
+        await db.exec(delete(Login).where(*this))
+    return login
+
+
+async def end(db: AsyncSession, *, login_id: UUID) -> None:
+    """Sign out."""
+    await db.exec(delete(Login).where(col(Login.id) == login_id))
+
+
+async def forget_expired(db: AsyncSession) -> int:
+    """Drop the logins that are over; their number."""
+    now = select(db_now()).scalar_subquery()  # asked once: a clock that runs on enters no index of PostgreSQL
+    return (await db.exec(delete(Login).where(col(Login.expires_at) < now))).rowcount
