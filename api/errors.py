@@ -97,23 +97,25 @@ async def _validation(request: Request, error: RequestValidationError) -> Respon
     if broken:
         why = f"The body is not JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
         return from_error(errors.Malformed(why), request.url.path)
-    fields = [{"field": _field(e["loc"]), "message": e["msg"]} for e in error.errors()[:MAX_FIELDS]]
-    detail = f"{fields[0]['field']}: {fields[0]['message']}" if fields else "The request is not valid."
-    return from_error(errors.Invalid(detail, errors=fields), request.url.path)
+    return from_error(_wrong_fields([(_field(e["loc"]), e["msg"]) for e in error.errors()]), request.url.path)
 
 
 def _field(location: tuple[int | str, ...]) -> str:
     where, *path = location
-    name = ".".join(map(str, path)) if path and where in {"body", "query", "path", "header"} else str(where)
-    return name[:MAX_FIELD_NAME]
+    return ".".join(map(str, path)) if path and where in {"body", "query", "path", "header"} else str(where)
 
 
 def refused(error: ValidationError) -> errors.AppError:
     """What a body that we read by ourselves is answered with when it does not fit."""
     if any(e["type"] == "json_invalid" for e in error.errors()):
         return errors.Malformed("The body is not JSON.")
-    fields = [{"field": ".".join(map(str, e["loc"])) or "body", "message": e["msg"]} for e in error.errors()]
-    return errors.Invalid(f"{fields[0]['field']}: {fields[0]['message']}", errors=fields)
+    return _wrong_fields([(".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors()])
+
+
+def _wrong_fields(wrong: list[tuple[str, str]]) -> errors.Invalid:
+    fields = [{"field": name[:MAX_FIELD_NAME], "message": message} for name, message in wrong[:MAX_FIELDS]]
+    detail = f"{fields[0]['field']}: {fields[0]['message']}" if fields else "The request is not valid."
+    return errors.Invalid(detail, errors=fields)
 
 
 async def _http(request: Request, error: HTTPException) -> Response:

@@ -69,7 +69,12 @@ async def test_what_can_be_read_and_makes_no_sense_is_refused(parley_without_wor
     for method, path in json_routes():
         for name, body in WRONG.items():
             answer = await parley_without_worker.http.request(method, path, content=body, headers=JSON)
-            assert answer.status_code == 422, (method, path, name, answer.text)
+            assert answer.status_code in {400, 403, 422}, (
+                method,
+                path,
+                name,
+                answer.text,
+            )  # 403: a login is needed first
             assert len(answer.content) < 10_000, name
 
 
