@@ -42,6 +42,8 @@ class Target:
         """The id of something new that may be deleted, cancelled or followed."""
         if field_name == "agent_id":
             return str(self._post("agent", {"name": "Throw-away"})["id"])
+        if field_name == "key_id":
+            return str(self._post("auth/key", {"name": "Throw-away"})["id"])
         session = self._post("session", {"agent_id": self.ids["agent_id"][0]})["id"]
         if field_name == "session_id":
             return str(session)
@@ -73,6 +75,8 @@ class Target:
             for message in self.http.get(f"{API}/message/conversation/{session}").json()["items"]
         ]
         self.ids = {"agent_id": agents, "session_id": sessions, "message_id": messages}
+        self.ids["user_id"] = [self._post("auth/register", {"username": "ann", "password": "correct horse"})["id"]]
+        self.ids["key_id"] = [self._post("auth/key", {"name": "Front desk"})["id"]]
         self.ids["job_id"] = [job["id"] for job in self.http.get(f"{API}/job").json()["items"]]
         answers = [self.http.get(f"{API}/job/{job['id']}{part}") for job in jobs for part in ("", "/audio")]
         self.etags = [answer.headers["etag"] for answer in answers if "etag" in answer.headers]

@@ -45,6 +45,9 @@ AGENT = {"name": "Concierge"}
 SESSION = {"agent_id": "{agent_id}"}
 TEXT = {"session_id": "{session_id}", "text": "When is breakfast?"}
 VOICE = {"data": {"session_id": "{session_id}"}, "files": {"file": ("note", NOTE)}}
+ANN = {"username": "ann", "password": "correct horse"}
+BOB, BOB_ELSEWHERE = {"Authorization": "Bearer {access_token}"}, {"Authorization": "Bearer {other_token}"}
+PASSWORDS = {"current_password": "correct horse", "new_password": "correct horse"}
 
 COSTS = [
     Cost("GET /health", 0, 0),
@@ -82,6 +85,25 @@ COSTS = [
     Cost("POST /api/v1/message/voice", 7, 2, VOICE),
     Cost("POST /api/v1/job/{job_id}/cancel", 7, 1, job="queued"),
     Cost("POST /api/v1/job/{job_id}/retry", 6, 1, job="failed"),
+    Cost("POST /api/v1/auth/register", 2, 1, {"json": ANN}),
+    Cost("POST /api/v1/auth/login", 3, 1, {"json": ANN}),
+    Cost("POST /api/v1/auth/token", 3, 1, {"data": ANN}),
+    Cost("POST /login", 3, 1, {"json": ANN}),
+    Cost("POST /api/v1/auth/refresh", 1, 1, {"json": {"refresh_token": "{refresh_token}"}}),
+    Cost("GET /api/v1/auth/me", 1, 0),
+    Cost("POST /api/v1/auth/logout", 2, 1, {"headers": BOB_ELSEWHERE}),
+    Cost("POST /api/v1/auth/password", 6, 1, {"json": PASSWORDS, "headers": BOB}),
+    Cost("POST /api/v1/auth/key", 1, 1, {"json": {"name": "Front desk"}}),
+    Cost("GET /api/v1/auth/key", 1, 0),
+    Cost("DELETE /api/v1/auth/key/{key_id}", 1, 1),
+    Cost("GET /api/v1/admin/user", 1, 0),
+    Cost("GET /api/v1/admin/user/{user_id}", 1, 0),
+    Cost("PATCH /api/v1/admin/user/{user_id}", 2, 1, {"json": {"balance": "1"}}),
+    Cost("PATCH /api/v1/admin/user/{user_id}", 4, 1, {"json": {"disabled": "true"}}),
+    Cost("GET /api/v1/admin/job", 2, 0),
+    Cost("GET /api/v1/admin/job/{job_id}", 2, 0),
+    Cost("POST /api/v1/admin/job/{job_id}/cancel", 8, 1, job="queued elsewhere"),
+    Cost("POST /api/v1/admin/job/{job_id}/retry", 7, 1, job="failed elsewhere"),
     Cost("DELETE /api/v1/session/{session_id}", 5, 1),
     Cost("DELETE /api/v1/agent/{agent_id}", 6, 1),
 ]
@@ -137,15 +159,45 @@ async def make_world(live: Live, size: int) -> dict[str, str]:
         await live.text((await live.session(agent_id=agent))["id"])
     for _ in range(size):
         world["spoken"] = await spoken(live, session, sentences=size)
-    world["failed"] = (await live.text(session))["id"]
-    turn = await claimed(live, world["failed"])
+    world["failed"] = await failed(live, session)
+    for _ in range(size):
+        world["queued"] = (await live.text(session))["id"]
+    for state in ("failed", "queued"):
+        elsewhere = (await live.session(agent_id=agent))["id"]
+        world[f"{state} elsewhere"] = (
+            await failed(live, elsewhere) if state == "failed" else (await live.text(elsewhere))["id"]
+        )
+    polled = await live.http.get(f"{API}/job/{world['spoken']}")
+    return (
+        world
+        | {"etag": polled.headers["etag"], "message_id": polled.json()["result"]["message_id"]}
+        | await accounts(live)
+    )
+
+
+async def failed(live: Live, session_id: str) -> str:
+    """A job that has failed; its id."""
+    job_id: str = (await live.text(session_id))["id"]
+    turn = await claimed(live, job_id)
     async with live.stores.database.write() as db:
         await jobs.fence(db, turn.claim)
         await jobs.fail(db, turn.claim, AppError("It broke."))
-    for _ in range(size):
-        world["queued"] = (await live.text(session))["id"]
-    polled = await live.http.get(f"{API}/job/{world['spoken']}")
-    return world | {"etag": polled.headers["etag"], "message_id": polled.json()["result"]["message_id"]}
+    return job_id
+
+
+async def accounts(live: Live) -> dict[str, str]:
+    """A user with three logins, and a key."""
+    bob = ANN | {"username": "bob"}
+    user = (await live.http.post(f"{API}/auth/register", json=bob)).json()
+    pair, other, refreshed = [(await live.http.post(f"{API}/auth/login", json=bob)).json() for _ in range(3)]
+    key = (await live.http.post(f"{API}/auth/key", json={"name": "Back door"})).json()
+    return {
+        "user_id": user["id"],
+        "key_id": key["id"],
+        "access_token": pair["access_token"],
+        "other_token": other["access_token"],
+        "refresh_token": refreshed["refresh_token"],
+    }
 
 
 async def cost(live: Live, asked: Cost, world: dict[str, str], count: str) -> Cost:

@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -86,6 +87,13 @@ SOUND: dict[str, dict[str, Any]] = {
     "agent": {"name": "breakfast", "prompt": "breakfast", "language": "en"},
     "session": {"agent_id": "", "name": "breakfast", "summary": "breakfast"},
     "message": {"session_id": "", "text": "breakfast", "reply_audio": False},
+    "register": {"username": "breakfast", "password": "breakfast"},
+    "login": {"username": "breakfast", "password": "breakfast"},
+    "token": {"username": "breakfast", "password": "breakfast", "grant_type": "password"},
+    "refresh": {"refresh_token": "breakfast"},
+    "password": {"current_password": "breakfast", "new_password": "breakfast"},
+    "key": {"name": "breakfast", "scopes": ["read"], "expires_at": None},
+    "{user_id}": {"disabled": False, "balance": "1.5", "allowed_models": ["openai/breakfast"], "tokens_per_day": 9},
 }
 MARK = re.compile(b"breakfast|form-data|name=")
 MOSTLY = st.sampled_from([True, True, True, False])
@@ -154,7 +162,9 @@ def sound_body(operation: Operation, target: Target, data: st.DataObject) -> tup
         note = data.draw(st.sampled_from(NOTES)).read_bytes()[:2_000]
         form = httpx.Request("POST", "http://x", data={"session_id": ids["session_id"]}, files={"file": note})
         return form.read(), form.headers["content-type"]
-    noun = operation.path.split("/")[3]
+    if operation.label.endswith("/token"):
+        return urlencode(SOUND["token"]).encode(), "application/x-www-form-urlencoded"
+    noun = next(part for part in reversed(operation.path.split("/")) if part in SOUND)
     return json.dumps({name: ids.get(name, value) for name, value in SOUND[noun].items()}).encode(), "application/json"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -110,10 +111,16 @@ def _interrupt(process: subprocess.Popen[bytes]) -> int | str:
 
 
 def _token(folder: Path, environment: dict[str, str]) -> str:
-    command = [sys.executable, "-m", "api", "token", "postman"]
-    return subprocess.run(
-        command, check=True, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
+    """An administrator's."""
+    commands = (("create-admin", "postman"), ("token", "postman"))
+    said = [
+        subprocess.run(
+            [sys.executable, "-m", "api", *command],
+            check=True, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, input=secrets.token_hex(),
+        ).stdout.strip()
+        for command in commands
+    ]  # fmt: skip
+    return said[-1]
 
 
 def _environment(folder: Path, **values: str) -> Path:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,14 @@ def test_nothing_starts_before_the_migrations_are_done() -> None:
         assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
         assert services[name]["depends_on"]["redis"] == {"condition": "service_healthy"}
     assert all("healthcheck" in services[name] for name in ("redis", "db", "proxy"))
+
+
+def test_the_api_believes_the_proxy_and_nobody_from_outside() -> None:
+    settings = settings_of("api", {**SECRETS, "OPENAI_API_KEY": "sk-test"})
+    trusted = [ip_network(one) for one in settings.trusted_proxies.split(",")]
+    assert trusted
+    assert all(network.is_private for network in trusted)
+    assert not re.search(r"^\s*trusted_proxies", (ROOT / "deploy/Caddyfile").read_text(), re.MULTILINE)
 
 
 def test_a_worker_gets_longer_to_stop_than_its_jobs_do() -> None:
