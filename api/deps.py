@@ -8,10 +8,9 @@ from fastapi import Depends, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.state import Stores
-from shared.errors import Forbidden, TooMany
+from shared.errors import Forbidden
 from shared.services.page import PageRequest
 from shared.services.user import Account
-from shared.user_limits import refuse
 
 
 async def get_stores(request: Request) -> Stores:
@@ -60,22 +59,10 @@ async def get_page(
     return PageRequest(cursor, limit)
 
 
-async def get_used_up(request: Request) -> TooMany | None:
-    """The error for whoever has used up their tokens, to be raised by `refuse` unless a replay is asked for."""
-    stores = await get_stores(request)
-    return await stores.user_limits.tokens(await get_account(request))
-
-
-async def within_tokens(used_up: Annotated[TooMany | None, Depends(get_used_up)]) -> None:
-    """Raise it at once."""
-    refuse(used_up)
-
-
 Deps = Annotated[Stores, Depends(get_stores)]
 CurrentAccount = Annotated[Account, Depends(get_account)]
 CurrentLogin = Annotated[UUID, Depends(get_login_id)]
 CurrentUser = Annotated[UUID, Depends(get_user_id)]
 Db = Annotated[AsyncSession, Depends(get_db, scope="function")]
 DbRead = Annotated[AsyncSession, Depends(get_db_read, scope="function")]
-UsedUp = Annotated[TooMany | None, Depends(get_used_up)]
 Page = Annotated[PageRequest, Depends(get_page)]

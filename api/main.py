@@ -19,7 +19,21 @@ from api.head import HeadLimitMiddleware
 from api.headers import HeadersMiddleware, cors
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
-from api.routes import admin_job, admin_user, agent, api_key, auth, events, health, job, message, session
+from api.retirement import Retirements
+from api.routes import (
+    admin_job,
+    admin_user,
+    agent,
+    api_key,
+    auth,
+    events,
+    health,
+    job,
+    message,
+    model,
+    session,
+    usage,
+)
 from api.schemas.problem import Problem
 from api.state import Stores
 from api.waiting import look_again_forever
@@ -30,6 +44,7 @@ from shared.events import JobEvents
 from shared.limits import Limits
 from shared.passwords import Passwords
 from shared.queue import Queue, open_redis
+from shared.services.bound import Tariff
 from shared.services.job import Budget
 from shared.storage import Storage
 from shared.tasks import end
@@ -92,7 +107,8 @@ async def open_stores(
     limits = Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     try:
         backlog = Backlog(settings.max_unfinished_jobs)
-        budget = Budget(settings.max_attempts, settings.job_deadline)
+        budget = Budget(settings.max_attempts, settings.job_deadline, Tariff.of(settings))
+        retirements = Retirements(budget.tariff, database)
         stores = Stores(
             settings=settings,
             database=database,
@@ -105,18 +121,20 @@ async def open_stores(
             backlog=backlog,
             lag=lag,
             budget=budget,
+            retirements=retirements,
             passwords=Passwords(),
             limits=limits,
             user_limits=UserLimits(limits),
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(stores))
+        warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
         making = asyncio.create_task(make_first_admin(stores))
         await asyncio.wait({making}, timeout=START_S)
         try:
             yield stores
         finally:
-            await end(looking, making)
+            await end(looking, warning, making)
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()
@@ -146,7 +164,7 @@ def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
 
     app = _App(settings, lifespan)
     errors.install(app)
-    for module in (auth, api_key, agent, session, message, job, events, admin_user, admin_job):
+    for module in (auth, api_key, agent, session, message, job, events, model, usage, admin_user, admin_job):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(auth.root)
     app.include_router(health.router)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from api.backlog import Backlog
 from api.gathering import JobReader, Submits
 from api.lag import LoopLag
+from api.retirement import Retirements
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
@@ -36,6 +37,7 @@ class Stores:
     backlog: Backlog
     lag: LoopLag
     budget: Budget  # what each new job may use up
+    retirements: Retirements
     passwords: Passwords
     limits: Limits
     user_limits: UserLimits

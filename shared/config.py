@@ -42,6 +42,9 @@ class ModelRef(NamedTuple):
             raise ValueError(msg)
         return cls(provider.lower(), model)
 
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
 
 OFFLINE = ModelRef("offline", "offline")
 OPENAI_DEFAULTS: dict[Role, ModelRef] = {

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg import DiskFullError, PostgresError, UndefinedColumnError, UndefinedTableError
-from sqlalchemy import BindParameter, DateTime, Dialect, Float, bindparam, event, literal
+from sqlalchemy import BindParameter, DateTime, Dialect, Float, Integer, String, bindparam, event, literal
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import make_url
@@ -80,6 +80,42 @@ def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
 
 
+class octets(FunctionElement[int]):  # noqa: N801 - as above
+    """How many bytes a text has in UTF-8."""
+
+    type = Integer()
+    inherit_cache = True
+    name = "octets"
+
+
+@compiles(octets, "sqlite")
+def _sqlite_octets(element: octets, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"length(CAST({compiler.process(element.clauses, **kw)} AS BLOB))"
+
+
+@compiles(octets, "postgresql")
+def _postgresql_octets(element: octets, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses, **kw)})"
+
+
+class utc_day(FunctionElement[str]):  # noqa: N801 - as above
+    """The day of a moment in UTC, as YYYY-MM-DD."""
+
+    type = String()
+    inherit_cache = True
+    name = "utc_day"
+
+
+@compiles(utc_day, "sqlite")
+def _sqlite_day(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"date({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(utc_day, "postgresql")
+def _postgresql_day(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"to_char({compiler.process(element.clauses, **kw)} AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+
+
 @dataclass(frozen=True)
 class Dispatch:
     """After the commit: put the job on the queue."""
@@ -109,6 +145,11 @@ def upsert(db: AsyncSession, table: type[SQLModel]) -> postgresql.Insert | sqlit
 def after_commit(db: AsyncSession, effect: Effect) -> None:
     """Leave what must follow the commit of `db`; nothing of it happens when the transaction fails."""
     db.info.setdefault("after_commit", []).append(effect)
+
+
+def before_commit(db: AsyncSession, do: Callable[[AsyncSession], Awaitable[None]]) -> None:
+    """Leave what must be the last thing that the transaction of `db` does."""
+    db.info.setdefault("before_commit", []).append(do)
 
 
 async def off_the_loop(db: AsyncSession) -> None:
@@ -153,6 +194,8 @@ class Database:
         with _translated():
             async with AsyncSession(self._writes, expire_on_commit=False) as db:
                 yield db
+                for do in db.info.get("before_commit", ()):
+                    await do(db)
                 await db.commit()
         effects = db.info.pop("after_commit", None)
         if effects and self._effects:

@@ -4,12 +4,16 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
+from shared.config import Settings
 from shared.models import LOCAL_USER_ID, Agent, Job, Session
 from shared.services import message as messages
+from shared.services.bound import Tariff
 from shared.services.job import Budget
 from shared.services.message import Submission
+from shared.services.user import LOCAL
 
-BUDGET = Budget(attempts=4, deadline_s=3_600)
+TARIFF = Tariff.of(Settings(_env_file=None))
+BUDGET = Budget(attempts=4, deadline_s=3_600, tariff=TARIFF)
 
 
 async def make_session(db: AsyncSession) -> Session:
@@ -29,6 +33,6 @@ async def make_job(
     """A submitted text; in a session of its own unless one is given."""
     session = session or await make_session(db)
     job_id = uuid7()
-    said = Submission(job_id, LOCAL_USER_ID, session.id, reply_audio, text="Hello")
+    said = Submission(job_id, LOCAL, session.id, reply_audio, text="Hello")
     await messages.submit(db, said, budget)
     return (await db.exec(select(Job).where(Job.id == job_id))).one()

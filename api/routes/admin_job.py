@@ -14,6 +14,7 @@ from api.schemas.problem import PROBLEM_403, PROBLEM_409, PROBLEMS
 from shared.models import JobStatus
 from shared.services import job as jobs
 from shared.services import job_view
+from shared.services import user as users
 
 router = APIRouter(prefix="/admin/job", tags=["admin"], responses=PROBLEMS | PROBLEM_403)
 
@@ -53,5 +54,7 @@ async def cancel_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response
 
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
 async def retry_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response: Response) -> JobRead:
-    """Run anybody's failed job again, as its owner would."""
-    return await job.retry_job(job_id, owner_id, stores, response)
+    """Run anybody's failed job again, as its owner would: by their balance and limits."""
+    async with stores.database.read() as db:
+        owner = await users.account(db, user_id=owner_id, settings=stores.settings)
+    return await job.retry_job(job_id, owner, stores, response)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from api.deps import CurrentUser, Db, DbRead, Deps, Page
+from api.deps import CurrentAccount, CurrentUser, Db, DbRead, Deps, Page
 from api.idempotency import Once, once
 from api.schemas.agent import AgentPatch, AgentRead, AgentWrite
 from api.schemas.headers import CREATED
@@ -19,16 +19,16 @@ router = APIRouter(prefix="/agent", tags=["agent"], responses=PROBLEMS)
 
 @router.post("", status_code=201, response_model=AgentRead, responses={201: {"headers": CREATED}})
 async def create_agent(
-    body: AgentWrite, user_id: CurrentUser, db: Db, stores: Deps, key: Once, response: Response
+    body: AgentWrite, account: CurrentAccount, db: Db, stores: Deps, key: Once, response: Response
 ) -> Agent:
     """Create an agent."""
     with once(response) as agent:
         request = keys.fingerprint("agent", body.model_dump_json())
-        agent.id = await keys.new_id(db, owner_id=user_id, key=key, request=request)
-        fields, providers = body.model_dump(), stores.settings.known_providers
-        await agents.create(db, agent_id=agent.id, owner_id=user_id, fields=fields, providers=providers)
+        agent.id = await keys.new_id(db, owner_id=account.id, key=key, request=request)
+        tariff = stores.budget.tariff
+        await agents.create(db, agent_id=agent.id, account=account, fields=body.model_dump(), tariff=tariff)
     response.headers["Location"] = f"/api/v1/agent/{agent.id}"
-    return await agents.get(db, owner_id=user_id, agent_id=agent.id)
+    return await agents.get(db, owner_id=account.id, agent_id=agent.id)
 
 
 @router.get("", response_model=PageOf[AgentRead])
@@ -45,17 +45,17 @@ async def get_agent(agent_id: UUID, user_id: CurrentUser, db: DbRead) -> Agent:
 
 
 @router.put("/{agent_id}", response_model=AgentRead)
-async def replace_agent(agent_id: UUID, body: AgentWrite, user_id: CurrentUser, db: Db, stores: Deps) -> Agent:
+async def replace_agent(agent_id: UUID, body: AgentWrite, account: CurrentAccount, db: Db, stores: Deps) -> Agent:
     """Replace an agent: fields left out take their defaults."""
-    fields, providers = body.model_dump(), stores.settings.known_providers
-    return await agents.change(db, owner_id=user_id, agent_id=agent_id, fields=fields, providers=providers)
+    fields, tariff = body.model_dump(), stores.budget.tariff
+    return await agents.change(db, account=account, agent_id=agent_id, fields=fields, tariff=tariff)
 
 
 @router.patch("/{agent_id}", response_model=AgentRead)
-async def change_agent(agent_id: UUID, body: AgentPatch, user_id: CurrentUser, db: Db, stores: Deps) -> Agent:
+async def change_agent(agent_id: UUID, body: AgentPatch, account: CurrentAccount, db: Db, stores: Deps) -> Agent:
     """Change some fields of an agent."""
-    fields, providers = body.model_dump(exclude_unset=True), stores.settings.known_providers
-    return await agents.change(db, owner_id=user_id, agent_id=agent_id, fields=fields, providers=providers)
+    fields, tariff = body.model_dump(exclude_unset=True), stores.budget.tariff
+    return await agents.change(db, account=account, agent_id=agent_id, fields=fields, tariff=tariff)
 
 
 @router.delete("/{agent_id}", status_code=204)

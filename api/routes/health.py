@@ -39,8 +39,11 @@ async def live(stores: Deps) -> Health:
 @router.get("/ready", responses={503: {"model": Readiness, "description": "A submit can't be accepted."}})
 async def ready(stores: Deps, response: Response) -> Readiness:
     """200 while a submit can be accepted, `degraded` when something else is wrong; 503 otherwise."""
-    fleet, blobs, redis = await asyncio.gather(
-        _try(_fleet(stores)), _try(stores.blobs.check()), _try(stores.queue.redis.ping())
+    fleet, blobs, redis, warnings = await asyncio.gather(
+        _try(_fleet(stores)),
+        _try(stores.blobs.check()),
+        _try(stores.queue.redis.ping()),
+        _try(stores.retirements.warnings()),
     )
     checks = {"sql": fleet is not None, "blobs": blobs is not None, "redis": redis is not None}
     reasons = [f"{name} is away" for name, well in checks.items() if not well]
@@ -62,6 +65,7 @@ async def ready(stores: Deps, response: Response) -> Readiness:
         oldest_queued_s=oldest,
         loop_lag_ms=loop_lag_ms,
         checks=checks,
+        warnings=warnings[0] if warnings else [],
     )
 
 

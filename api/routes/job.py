@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
-from api.deps import CurrentUser, DbRead, Deps, Page, within_tokens
+from api.deps import CurrentAccount, CurrentUser, DbRead, Deps, Page
 from api.ranges import Conditional, matches, serve
 from api.routes.message import AUDIO
 from api.schemas import headers
@@ -18,6 +18,7 @@ from shared.errors import Conflict
 from shared.models import JobStatus
 from shared.services import job as jobs
 from shared.services import job_view
+from shared.user_limits import refuse
 
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
@@ -72,18 +73,14 @@ async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response:
     return JobRead.of(view)
 
 
-@router.post(
-    "/{job_id}/retry",
-    status_code=202,
-    responses={202: {"headers": headers.JOB}, **PROBLEM_409},
-    dependencies=[Depends(within_tokens)],
-)
-async def retry_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: Response) -> JobRead:
+@router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
+async def retry_job(job_id: UUID, account: CurrentAccount, stores: Deps, response: Response) -> JobRead:
     """Run a failed job again from the step that failed; what was done is not done again."""
+    refuse(await stores.user_limits.tokens(account))
     async with stores.backlog.place() as place, stores.database.write() as db:
         await place.take(db)
-        await jobs.retry(db, owner_id=user_id, job_id=job_id, attempts=stores.settings.max_attempts)
-        view = await job_view.get(db, owner_id=user_id, job_id=job_id)
+        await jobs.retry(db, account=account, job_id=job_id, budget=stores.budget)
+        view = await job_view.get(db, owner_id=account.id, job_id=job_id)
     response.headers.update(headers_of(view.state))
     return JobRead.of(view)
 

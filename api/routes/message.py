@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from uuid_utils.compat import uuid7
 
-from api.deps import CurrentAccount, CurrentUser, DbRead, Deps, Page, UsedUp
+from api.deps import CurrentAccount, CurrentUser, DbRead, Deps, Page
 from api.idempotency import Once, once
 from api.ranges import Conditional, Conditions, serve
 from api.schemas import headers
@@ -63,22 +63,23 @@ VOICE_FORM = {
 
 @router.post("/text", status_code=202, responses=ACCEPTED)
 async def submit_text(
-    body: TextSubmit, user_id: CurrentUser, stores: Deps, wait: Wait, key: Once, used_up: UsedUp, response: Response
+    body: TextSubmit, account: CurrentAccount, stores: Deps, wait: Wait, key: Once, response: Response
 ) -> JobRead:
     """Say something in text. The job that answers it comes back at once."""
+    used_up = await stores.user_limits.tokens(account)
     if key is None:
         refuse(used_up)
-        added = await stores.submits.add(Submission(uuid7(), user_id, **body.model_dump()))
-        return await _accepted(stores, user_id, added.job.id, wait, response, added)
+        added = await stores.submits.add(Submission(uuid7(), account, **body.model_dump()))
+        return await _accepted(stores, account.id, added.job.id, wait, response, added)
     request = keys.fingerprint("message/text", body.model_dump_json())
     view = None
     with once(response) as job:
         async with stores.backlog.place() as place, stores.database.write() as db:
-            job.id = await keys.new_id(db, owner_id=user_id, key=key, request=request)
+            job.id = await keys.new_id(db, owner_id=account.id, key=key, request=request)
             refuse(used_up)
             await place.take(db)
-            view = await messages.submit(db, Submission(job.id, user_id, **body.model_dump()), stores.budget)
-    return await _accepted(stores, user_id, job.id, wait, response, view)
+            view = await messages.submit(db, Submission(job.id, account, **body.model_dump()), stores.budget)
+    return await _accepted(stores, account.id, job.id, wait, response, view)
 
 
 @router.post(
@@ -92,13 +93,13 @@ async def submit_text(
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": VOICE_FORM}}}},
 )
 async def submit_voice(
-    request: Request, account: CurrentAccount, stores: Deps, wait: Wait, key: Once, used_up: UsedUp, response: Response
+    request: Request, account: CurrentAccount, stores: Deps, wait: Wait, key: Once, response: Response
 ) -> Any:
     """Say something in a voice note. The job that answers it comes back at once.
 
     With `Prefer: wait=N` and `Accept: audio/mpeg` a reply that is ready in time is the mp3 itself.
     """
-    user_id = account.id
+    used_up = await stores.user_limits.tokens(account)
     if key is None:  # else it may be a replay, which is answered whatever the limits, and however much is waiting
         refuse(used_up)
         async with stores.database.read() as db:
@@ -106,30 +107,31 @@ async def submit_voice(
     view = None
     with once(response) as job:
         async with (
-            receive(request, stores, user_id) as upload,
+            receive(request, stores, account.id) as upload,
             stores.user_limits.audio(account, upload.content.duration_s) as too_much,
             stores.backlog.place() as place,
             stores.database.write() as db,
         ):
             form = upload.form
             same = keys.fingerprint("message/voice", form.model_dump_json(), upload.content.sha256)
-            job.id = await keys.new_id(db, owner_id=user_id, key=key, request=same)
+            job.id = await keys.new_id(db, owner_id=account.id, key=key, request=same)
             refuse(used_up or too_much)
             await place.take(db)
             said = Submission(
                 job_id=job.id,
-                owner_id=user_id,
+                account=account,
                 session_id=form.session_id,
                 blob_id=upload.blob.id,
+                audio_s=upload.content.duration_s,
                 language_hint=form.language,
                 reply_audio=form.reply_audio,
             )
             view = await messages.submit(db, said, stores.budget)
             await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
-    accepted = await _accepted(stores, user_id, job.id, wait, response, view)
+    accepted = await _accepted(stores, account.id, job.id, wait, response, view)
     if request.headers.get("accept", "").startswith("audio/") and accepted.result and accepted.result.audio:
         async with stores.database.read() as db:
-            reply = await messages.get(db, owner_id=user_id, message_id=accepted.result.message_id)  # type: ignore[arg-type]  # it has audio
+            reply = await messages.get(db, owner_id=account.id, message_id=accepted.result.message_id)  # type: ignore[arg-type]  # it has audio
         sound = await serve(stores.blobs, reply.blob, Conditions())
         sound.headers.update({name: response.headers[name] for name in CARRIED if name in response.headers})
         return sound

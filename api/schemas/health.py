@@ -18,7 +18,7 @@ class Readiness(BaseModel):
     """`ready`; `degraded` with reasons while submits are still accepted; `unready` when they can't be.
 
     `oldest_queued_s` is the age of the oldest queued job; `loop_lag_ms` the longest that this process's event loop
-    was held up in the last ten seconds.
+    was held up in the last ten seconds. `warnings` names models in use that their provider is about to end.
     """
 
     model_config = ConfigDict(
@@ -31,6 +31,7 @@ class Readiness(BaseModel):
                     "oldest_queued_s": 42.0,
                     "loop_lag_ms": 1.5,
                     "checks": {"sql": True, "blobs": True, "redis": True},
+                    "warnings": ["openai/gpt-4o-mini-tts ends on 2027-01-06: choose another model"],
                 }
             ]
         }
@@ -42,3 +43,4 @@ class Readiness(BaseModel):
     oldest_queued_s: float | None
     loop_lag_ms: float
     checks: dict[str, bool]
+    warnings: list[str]

@@ -1,25 +1,26 @@
 """The rules of agents."""
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_args
 from uuid import UUID
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.config import ModelRef
-from shared.errors import Invalid, NotFound
+from shared.config import Role
+from shared.db import off_the_loop
+from shared.errors import NotFound
 from shared.models import Agent, Session
 from shared.services import session as sessions
+from shared.services.bound import Tariff, check_named
 from shared.services.page import PageRequest, newest_first
+from shared.services.user import Account
 
 
-async def create(
-    db: AsyncSession, *, agent_id: UUID, owner_id: UUID, fields: dict[str, Any], providers: Collection[str]
-) -> None:
-    """Add an agent; raises Invalid when it names a provider that is not configured."""
-    _check_providers(fields, providers)
-    db.add(Agent(id=agent_id, owner_id=owner_id, **fields))
+async def create(db: AsyncSession, *, agent_id: UUID, account: Account, fields: dict[str, Any], tariff: Tariff) -> None:
+    """Add an agent; raises Invalid when it names a model that is not to be had."""
+    check_named(tariff, account, fields)
+    db.add(Agent(id=agent_id, owner_id=account.id, **fields))
     await db.flush()
 
 
@@ -42,12 +43,22 @@ async def list_(db: AsyncSession, *, owner_id: UUID, page: PageRequest) -> tuple
     return await newest_first(db, select(Agent).where(Agent.owner_id == owner_id), Agent, page)
 
 
+async def models(db: AsyncSession) -> set[tuple[Role, str]]:
+    """The models that agents name, of everybody."""
+    await off_the_loop(db)
+    named: set[tuple[Role, str]] = set()
+    for role in get_args(Role):
+        model = getattr(Agent, f"ai_{role}")
+        named |= {(role, ref) for ref in (await db.exec(select(model).where(model.is_not(None)).distinct())).all()}
+    return named
+
+
 async def change(
-    db: AsyncSession, *, owner_id: UUID, agent_id: UUID, fields: dict[str, Any], providers: Collection[str]
+    db: AsyncSession, *, account: Account, agent_id: UUID, fields: dict[str, Any], tariff: Tariff
 ) -> Agent:
-    """Set the given fields of an agent."""
-    _check_providers(fields, providers)
-    agent = await get(db, owner_id=owner_id, agent_id=agent_id, lock=True)
+    """Set the given fields of an agent; raises Invalid as `create` does."""
+    check_named(tariff, account, fields)
+    agent = await get(db, owner_id=account.id, agent_id=agent_id, lock=True)
     agent.sqlmodel_update(fields)
     await db.flush()
     return agent
@@ -59,13 +70,3 @@ async def delete(db: AsyncSession, *, owner_id: UUID, agent_id: UUID) -> None:
     await sessions.clear(db, col(Session.agent_id) == agent_id)
     await db.delete(agent)
     await db.flush()
-
-
-def _check_providers(fields: dict[str, Any], providers: Collection[str]) -> None:
-    errors = [
-        {"field": field, "message": f"The provider {ModelRef.parse(fields[field]).provider!r} is not configured."}
-        for field in ("ai_chat", "ai_stt", "ai_tts")
-        if fields.get(field) and ModelRef.parse(fields[field]).provider not in providers
-    ]
-    if errors:
-        raise Invalid(errors[0]["message"], errors=errors)

@@ -47,9 +47,14 @@ from shared.models import (
     is_unfinished,
     table,
 )
+from shared.services import balance as balances
 from shared.services import blob as blobs
 from shared.services import session as sessions
+from shared.services.bound import EVERYTHING, Ask, Tariff
 from shared.services.page import padded
+from shared.services.user import Account
+
+MOVED = ("id", "session_id", "attempt", "attempts_left", "lost_leases", "reserved")
 
 _job, _message, _session, _step = table(Job), table(Message), table(Session), table(Step)
 _earlier = _job.alias()
@@ -63,10 +68,11 @@ FIRST_IN_SESSION = ~exists().where(
 
 
 class Budget(NamedTuple):
-    """What a new job may use up: attempts, and seconds until it must have started."""
+    """What a new job may use up: attempts, seconds until it must have started, and money by the tariff."""
 
     attempts: int
     deadline_s: float
+    tariff: Tariff
 
 
 class Claim(NamedTuple):
@@ -103,7 +109,7 @@ def moving(to: JobStatus, *where: ColumnElement[bool], **values: Any) -> Move:
         update(_job)
         .where(or_(*[_job.c.status == status for status in TRANSITIONS[to]]), *where)
         .values(status=to, version=_job.c.version + 1, dispatched_at=None, **values)
-        .returning(_job.c.id, _job.c.session_id, _job.c.attempt, _job.c.attempts_left, _job.c.lost_leases)
+        .returning(*(_job.c[name] for name in MOVED))
     )
     return Move(to, statement)
 
@@ -122,6 +128,7 @@ _RETRY = moving(
     lost_leases=0,
     error=null(),
     finished_at=None,
+    reserved=bindparam("held"),
     run_at=None,
 )
 
@@ -218,14 +225,9 @@ _SEND_FIRST = _dispatching(_job.c.id.in_(_first_in_sessions()))
 _SEND_SUSPECT = _dispatching(_job.c.id == _next_suspect())
 
 
-async def add(db: AsyncSession, job: NewJob, *, deadline_s: float) -> int:
-    """Queue a turn of a session whose row is locked; the unfinished jobs ahead of it.
-
-    It is dispatched after the commit unless the session is busy.
-    """
-    ahead = int((await db.exec(_AHEAD, params={"session": job.session_id})).one())
-    await add_all(db, [(job, ahead)], deadline_s=deadline_s)
-    return ahead
+async def ahead_of(db: AsyncSession, session_id: UUID | None) -> int:
+    """The unfinished jobs of a session."""
+    return int((await db.exec(_AHEAD, params={"session": session_id})).one())
 
 
 async def ahead_in(db: AsyncSession, session_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -234,7 +236,10 @@ async def ahead_in(db: AsyncSession, session_ids: Sequence[UUID]) -> dict[UUID, 
 
 
 async def add_all(db: AsyncSession, jobs: Sequence[tuple[NewJob, int]], *, deadline_s: float) -> None:
-    """Queue turns of locked sessions, each with the number of unfinished jobs ahead of it."""
+    """Queue turns of sessions whose rows are locked, each with the number of unfinished jobs ahead of it.
+
+    One without any is dispatched after the commit.
+    """
     rows = [{**vars(job), "deadline_s": deadline_s, "send": ahead == 0} for job, ahead in jobs]
     await db.exec(_ADD, params=rows)
     for job, ahead in jobs:
@@ -280,12 +285,34 @@ async def cancel(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> None:
         raise Conflict(detail, code="job_ended")
 
 
-async def retry(db: AsyncSession, *, owner_id: UUID, job_id: UUID, attempts: int) -> None:
-    """Queue a failed job again, with a fresh set of attempts; its finished steps are kept."""
-    job = await _locked(db, owner_id=owner_id, job_id=job_id)
-    if not await move(db, _RETRY, job=job_id, attempts=attempts):
-        detail = f"Only a failed job can be retried: this one is {job.status}."
-        raise Conflict(detail, code="not_failed")
+async def retry(db: AsyncSession, *, account: Account, job_id: UUID, budget: Budget) -> None:
+    """Queue a failed job again, with a fresh set of attempts; its finished steps are kept.
+
+    What is left to do is held back anew: raises PaymentRequired, TooMany, and Invalid for a model that is not allowed.
+    """
+    job = await _locked(db, owner_id=account.id, job_id=job_id)
+    if job.status == JobStatus.FAILED:
+        ask = await _left(db, job) if account.is_metered else Ask(job.session_id, job.reply_audio)
+        (held,) = await balances.hold(db, budget.tariff, account, [ask], before=job.seq or EVERYTHING)
+        if await move(db, _RETRY, job=job_id, attempts=budget.attempts, held=held):
+            return
+    detail = f"Only a failed job can be retried: this one is {job.status}."
+    raise Conflict(detail, code="not_failed")
+
+
+async def _left(db: AsyncSession, job: Job) -> Ask:
+    """What a failed job has still to do."""
+    said = select(Message.role, Message.text, Blob.duration_s).where(Message.job_id == job.id)
+    rows = (await db.exec(said.join(Blob, col(Blob.id) == col(Message.blob_id), isouter=True))).all()
+    texts = {role: text for role, text, _ in rows}
+    return Ask(
+        job.session_id,
+        speak=job.reply_audio,
+        text=texts[MessageRole.USER],
+        audio_s=next((seconds for role, _, seconds in rows if role == MessageRole.USER), None) or 0.0,
+        reply=texts.get(MessageRole.ASSISTANT),
+        ahead=await ahead_of(db, job.session_id),
+    )
 
 
 async def claim(db: AsyncSession, *, job_id: UUID, worker_id: UUID, lease_s: float) -> Claim | None:
@@ -388,6 +415,9 @@ async def move(db: AsyncSession, way: Move, **params: Any) -> Sequence[Row[Any]]
     """
     jobs = (await db.exec(way.statement, params=params)).all()
     left: list[UUID] = []
+    held = [job.id for job in jobs if job.reserved is not None and way.to not in UNFINISHED]
+    if held:
+        await balances.settle(db, held)
     for job in jobs:
         after_commit(db, JobChanged(job.id, ended=way.to not in UNFINISHED))
         if way.to is JobStatus.QUEUED:

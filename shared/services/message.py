@@ -1,8 +1,10 @@
 """The rules of messages: what a submit writes, and what a conversation shows."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -12,13 +14,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
 from uuid_utils.compat import uuid7
 
-from shared.errors import NotFound
+from shared.errors import Invalid, NotFound, PaymentRequired, TooMany
 from shared.models import Blob, Message, MessageKind, NewJob, NewMessage, Session, table
+from shared.services import balance as balances
 from shared.services import job as jobs
 from shared.services import session as sessions
+from shared.services.bound import Ask
 from shared.services.job_view import JobView
 from shared.services.page import PageRequest, decode_cursor, encode_cursor
 from shared.services.session import Numbers, missing
+from shared.services.user import Account
 
 _ADD = insert(table(Message))
 
@@ -28,12 +33,22 @@ class Submission:
     """What a user says, by its text or by its blob, under the id of the job that will answer it."""
 
     job_id: UUID
-    owner_id: UUID
+    account: Account
     session_id: UUID
     reply_audio: bool
     text: str | None = None
     blob_id: UUID | None = None
+    audio_s: float = 0.0
     language_hint: str | None = None
+
+    @property
+    def owner_id(self) -> UUID:
+        """Whose it is."""
+        return self.account.id
+
+    def ask(self, ahead: int) -> Ask:
+        """What its turn will have to do, with so many unfinished ones ahead of it."""
+        return Ask(self.session_id, self.reply_audio, text=self.text, audio_s=self.audio_s, ahead=ahead)
 
 
 class MessageView(NamedTuple):
@@ -46,11 +61,14 @@ class MessageView(NamedTuple):
 async def submit(db: AsyncSession, said: Submission, budget: jobs.Budget) -> JobView:
     """Add a user's message and the job that answers it.
 
-    Takes two numbers of the session, the message's and the reply's; raises NotFound for another's session.
+    Takes two numbers of the session, the message's and the reply's; raises NotFound for another's session, and what
+    `balance.hold` raises.
     """
     numbers = await sessions.take_numbers(db, owner_id=said.owner_id, session_id=said.session_id)
-    job, message = _rows(said, numbers, budget)
-    ahead = await jobs.add(db, job, deadline_s=budget.deadline_s)
+    ahead = await jobs.ahead_of(db, said.session_id)
+    (held,) = await balances.hold(db, budget.tariff, said.account, [said.ask(ahead)])
+    job, message = _rows(said, numbers, budget, held)
+    await jobs.add_all(db, [(job, ahead)], deadline_s=budget.deadline_s)
     await db.exec(_ADD, params=vars(message))
     return JobView(job, message, None, None, ahead)
 
@@ -58,32 +76,57 @@ async def submit(db: AsyncSession, said: Submission, budget: jobs.Budget) -> Job
 async def submit_many(db: AsyncSession, said: Sequence[Submission], budget: jobs.Budget) -> list[JobView | None]:
     """`submit` for many at once, in a handful of statements.
 
-    None for those whose session is another's, or locked by somebody: they must be submitted by themselves.
+    None for those whose session is another's, or locked by somebody, and for those whose account can't have all that
+    it asks for: they must be submitted by themselves.
     """
-    taken = await sessions.try_take_numbers(db, Counter((one.session_id, one.owner_id) for one in said))
-    if not taken:
+    free = await sessions.try_lock_owned(db, {(one.session_id, one.owner_id) for one in said})
+    if not free:
         return [None] * len(said)
-    ahead = Counter(await jobs.ahead_in(db, [session_id for session_id, _ in taken]))
+    ahead = Counter(await jobs.ahead_in(db, list(free)))
+    held = await _hold(db, [one for one in said if free.get(one.session_id) == one.owner_id], ahead, budget)
+    if not held:
+        return [None] * len(said)
+    taken = await sessions.take_numbers_of(db, Counter(one.session_id for one in said if one.job_id in held))
     views: list[JobView | None] = []
     added: list[tuple[NewJob, int]] = []
     spoken: list[dict[str, Any]] = []
     for one in said:
-        numbers = taken.get((one.session_id, one.owner_id))
-        if numbers is None:
+        if one.job_id not in held:
             views.append(None)
             continue
-        job, message = _rows(one, numbers, budget)
+        numbers = taken[one.session_id]
+        job, message = _rows(one, numbers, budget, held[one.job_id])
         added.append((job, ahead[one.session_id]))
         spoken.append(vars(message))
         views.append(JobView(job, message, None, None, ahead[one.session_id]))
-        taken[one.session_id, one.owner_id] = numbers._replace(first=numbers.first + 2)
+        taken[one.session_id] = numbers._replace(first=numbers.first + 2)
         ahead[one.session_id] += 1
     await jobs.add_all(db, added, deadline_s=budget.deadline_s)
     await db.exec(_ADD, params=spoken)
     return views
 
 
-def _rows(said: Submission, numbers: Numbers, budget: jobs.Budget) -> tuple[NewJob, NewMessage]:
+async def _hold(
+    db: AsyncSession, said: Sequence[Submission], ahead: Mapping[UUID, int], budget: jobs.Budget
+) -> dict[UUID, Decimal | None]:
+    """What is held back for each job, by its id; nothing of an account whose jobs can't all be had."""
+    owned: defaultdict[Account, list[Submission]] = defaultdict(list)
+    for one in said:
+        owned[one.account].append(one)
+    held: dict[UUID, Decimal | None] = {}
+    for account, theirs in sorted(owned.items(), key=lambda one: one[0].id):
+        before: Counter[UUID] = Counter()
+        asks = []
+        for one in theirs:
+            asks.append(one.ask(ahead.get(one.session_id, 0) + before[one.session_id]))
+            before[one.session_id] += 1
+        with suppress(PaymentRequired, TooMany, Invalid):  # it is told when each is submitted by itself
+            amounts = await balances.hold(db, budget.tariff, account, asks)
+            held |= {one.job_id: amount for one, amount in zip(theirs, amounts, strict=True)}
+    return held
+
+
+def _rows(said: Submission, numbers: Numbers, budget: jobs.Budget, held: Decimal | None) -> tuple[NewJob, NewMessage]:
     kind = MessageKind.VOICE if said.blob_id else MessageKind.TEXT
     ours: dict[str, Any] = {
         "owner_id": said.owner_id, "session_id": said.session_id, "seq": numbers.first, "kind": kind
@@ -95,7 +138,7 @@ def _rows(said: Submission, numbers: Numbers, budget: jobs.Budget) -> tuple[NewJ
         reply_audio=said.reply_audio,
         language_hint=said.language_hint,
         attempts_left=budget.attempts,
-        reserved=None,
+        reserved=held,
     )
     return job, NewMessage(**ours, id=uuid7(), job_id=said.job_id, text=said.text, blob_id=said.blob_id)
 

@@ -1,7 +1,7 @@
 """The rules of sessions."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,8 +14,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.db import JobChanged, after_commit, db_now, off_the_loop
 from shared.errors import NotFound
 from shared.models import Agent, Blob, Job, Session, is_unfinished, table
+from shared.services import balance as balances
 from shared.services import blob as blobs
 from shared.services.page import PageRequest, newest_first, padded
+
+MOST = 256  # jobs in one statement
 
 _session = table(Session)
 _THIS = _session.c.id == bindparam("session", type_=Uuid())
@@ -121,23 +124,22 @@ async def take_numbers(db: AsyncSession, *, owner_id: UUID, session_id: UUID) ->
     return Numbers(first, at)
 
 
-async def try_take_numbers(
-    db: AsyncSession, turns: Mapping[tuple[UUID, UUID], int]
-) -> dict[tuple[UUID, UUID], Numbers]:
-    """`take_numbers` for so many turns of each session, by its id and its owner.
+async def try_lock_owned(db: AsyncSession, which: Collection[tuple[UUID, UUID]]) -> dict[UUID, UUID]:
+    """Lock those of the sessions, each by its id and its owner, that nobody has just now; their owners by id."""
+    locked = await db.exec(_TRY_LOCK_THESE, params={"sessions": padded([session_id for session_id, _ in which])})
+    return {session_id: owner_id for session_id, owner_id in locked.all() if (session_id, owner_id) in which}
 
-    What is missing is another's, or somebody has it just now.
-    """
-    locked = await db.exec(_TRY_LOCK_THESE, params={"sessions": padded([session_id for session_id, _ in turns])})
-    owners = {session_id: owner_id for session_id, owner_id in locked.all() if (session_id, owner_id) in turns}
+
+async def take_numbers_of(db: AsyncSession, turns: Mapping[UUID, int]) -> dict[UUID, Numbers]:
+    """`take_numbers` for so many turns of each session; they are locked."""
     wanted: defaultdict[int, list[UUID]] = defaultdict(list)
-    for one in owners.items():
-        wanted[turns[one]].append(one[0])
-    taken: dict[tuple[UUID, UUID], Numbers] = {}
+    for session_id, number in turns.items():
+        wanted[number].append(session_id)
+    taken: dict[UUID, Numbers] = {}
     for number, session_ids in wanted.items():
         params = {"sessions": padded(session_ids), "numbers": 2 * number}
         rows = (await db.exec(_TAKE_NUMBERS_OF_THESE, params=params)).all()
-        taken |= {(session_id, owners[session_id]): Numbers(first, at) for session_id, first, at in rows}
+        taken |= {session_id: Numbers(first, at) for session_id, first, at in rows}
     return taken
 
 
@@ -152,9 +154,15 @@ async def clear(db: AsyncSession, which: ColumnElement[bool]) -> None:
     await off_the_loop(db)
     ids = select(Session.id).where(which)
     await db.exec(update(Session).where(which).values(last_activity_at=db_now()))  # locked before their jobs
-    unfinished = select(Job.id).where(col(Job.session_id).in_(ids), is_unfinished(col(Job.status)))
-    for job_id in (await db.exec(unfinished)).all():
+    unfinished = select(col(Job.id), col(Job.reserved)).where(
+        col(Job.session_id).in_(ids), is_unfinished(col(Job.status))
+    )
+    ended = (await db.exec(unfinished)).all()
+    for job_id, _ in ended:
         after_commit(db, JobChanged(job_id, ended=True))
+    held = [job_id for job_id, reserved in ended if reserved is not None]
+    for start in range(0, len(held), MOST):
+        await balances.settle(db, held[start : start + MOST])
     await blobs.bury(db, col(Blob.session_id).in_(ids))
     await db.exec(sql_delete(Session).where(which))
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, bindparam, exists, or_
+from sqlalchemy import Integer, Uuid, bindparam, exists, func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -18,8 +19,10 @@ from shared.models import (
     Session,
     Step,
     StepStatus,
+    Usage,
     table,
 )
+from shared.money import ZERO
 from shared.services.job import Claim, LeaseLostError
 from shared.services.page import padded
 
@@ -50,6 +53,9 @@ _FINISHED = (
 )
 
 
+_SPENT = select(func.sum(Usage.cost)).where(col(Usage.job_id) == _job_id)
+
+
 class Said(NamedTuple):
     """An earlier message of the conversation."""
 
@@ -62,7 +68,8 @@ class Turn:
     """A claimed turn: the user's message and what is known of its answer. Steps keep it up to date.
 
     `history` is what was said before, oldest first; while the turn runs nothing is said in its session.
-    `steps` are the finished ones by name, `sentence_keys` the blob keys of those that were spoken.
+    `steps` are the finished ones by name, `sentence_keys` the blob keys of those that were spoken. `left` is what is
+    left, as the attempt begins, of the money that is held back for it; None when nothing is.
     """
 
     claim: Claim
@@ -75,6 +82,7 @@ class Turn:
     reply: Message | None
     steps: dict[str, "Step | StepDone"]
     sentence_keys: dict[str, str]
+    left: Decimal | None
 
     @property
     def language(self) -> str:
@@ -84,12 +92,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class Used:
-    """What a step used of a model: tokens, seconds of audio, characters."""
+    """What a step used of a model: tokens, seconds of audio, characters; and its price in dollars."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     audio_s: float | None = None
     characters: int | None = None
+    cost: Decimal = ZERO
 
 
 @dataclass(frozen=True)
@@ -143,12 +152,16 @@ async def _turn(
         reply=None,
         steps={},
         sentence_keys={},
+        left=job.reserved,
     )
     if claim.attempt > 1:
         turn.reply = (await db.exec(_REPLY, params={"job": job.id})).first()
         steps = (await db.exec(_FINISHED, params={"job": job.id})).all()
         turn.steps = {step.name: step for step, _ in steps}
         turn.sentence_keys = {step.name: key for step, key in steps if key}
+        if job.reserved is not None:
+            spent = (await db.exec(_SPENT, params={"job": job.id})).one()
+            turn.left = job.reserved + job.charged - (spent or ZERO)
     return turn
 
 

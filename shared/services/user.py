@@ -38,6 +38,11 @@ class Account:
     audio_minutes_per_day: int | None = None
     tokens_per_day: int | None = None
 
+    @property
+    def is_metered(self) -> bool:
+        """Whether a job of theirs must be known before it is taken: what it may cost, and by which models."""
+        return self.balance is not None or self.allowed_models is not None
+
 
 LOCAL = Account(LOCAL_USER_ID, UserRole.ADMIN)
 """Everybody, while `AUTH=off`."""
@@ -94,6 +99,12 @@ async def get(db: AsyncSession, *, user_id: UUID) -> User:
         detail = "There is no such user."
         raise NotFound(detail)
     return user
+
+
+async def account(db: AsyncSession, *, user_id: UUID, settings: Settings) -> Account:
+    """The account of a user for whom somebody else acts."""
+    row = (await db.exec(select(*ACCOUNT).where(_user.c.id == user_id))).one()
+    return account_of(row, settings)
 
 
 async def find(db: AsyncSession, *, username: str) -> User | None:

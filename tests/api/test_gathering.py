@@ -16,6 +16,7 @@ from shared.models import LOCAL_USER_ID, Job, JobStatus
 from shared.services import session as sessions
 from shared.services.job_view import JobView
 from shared.services.message import Submission
+from shared.services.user import LOCAL, Account
 from tests.conftest import SAMPLES
 from tests.live import API, Live
 from tests.locks import database_locked
@@ -68,8 +69,8 @@ async def submit(live: Live, session_id: str) -> tuple[int, int]:
 async def test_texts_that_are_submitted_in_the_same_moment_are_few_transactions(parley_without_worker: Live) -> None:
     live = parley_without_worker
     ids = [(await live.session())["id"] for _ in range(4)]
-    asked = [Submission(uuid7(), LOCAL_USER_ID, UUID(one), False, "Hello") for one in [*ids * 5, str(uuid4())]]
-    asked.append(Submission(uuid7(), uuid4(), UUID(ids[0]), False, "Let me in"))
+    asked = [Submission(uuid7(), LOCAL, UUID(one), False, "Hello") for one in [*ids * 5, str(uuid4())]]
+    asked.append(Submission(uuid7(), Account(uuid4()), UUID(ids[0]), False, "Let me in"))
     with recorded() as visits:
         told: list[Any] = await asyncio.gather(*[live.stores.submits.add(one) for one in asked], return_exceptions=True)
     *views, missing, anothers = told
@@ -91,7 +92,7 @@ async def test_two_processes_that_submit_to_the_same_sessions_take_each_number_o
     ids = [(await live.session())["id"] for _ in range(8)]
     stores = live.stores
     processes = [stores.submits, Submits(stores.database, Backlog(1_000), stores.budget)]
-    asked = [Submission(uuid7(), LOCAL_USER_ID, UUID(one), False, "Hello") for _ in range(10) for one in ids]
+    asked = [Submission(uuid7(), LOCAL, UUID(one), False, "Hello") for _ in range(10) for one in ids]
     views = await asyncio.gather(*[processes[n % 3 % 2].add(one) for n, one in enumerate(asked)])
     assert [view.job.id for view in views] == [one.job_id for one in asked]
     for session in ids:

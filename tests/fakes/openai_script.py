@@ -58,6 +58,7 @@ class Call:
     messages: list[dict[str, Any]] = field(default_factory=list)
     text: str = ""
     stream: bool = False
+    max_tokens: int | None = None
     filename: str = ""
     size: int = 0
     sha256: str = ""

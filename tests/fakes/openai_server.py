@@ -71,6 +71,7 @@ class FakeRoutes:
         call = _call("chat", request, model=asked.get("model", ""), messages=asked.get("messages", []))
         said = [message.get("content") for message in call.messages if message.get("role") == "user"]
         call.text, call.stream = str(said[-1]) if said else "", bool(asked.get("stream"))
+        call.max_tokens = asked.get("max_tokens") or asked.get("max_completion_tokens")
         options = asked.get("stream_options") or {}
         return await self._serve(request, call, wants_usage=bool(options.get("include_usage")))
 

@@ -112,17 +112,17 @@ class Client:
 
     async def _until_accepted(self, post: Post, session_id: str, fields: dict[str, Any]) -> Accepted:
         topic = fields.setdefault("topic", new_topic())
-        answer = await _patiently(lambda: post(session_id, Idempotency_Key=topic, **fields))
+        answer = await patiently(lambda: post(session_id, Idempotency_Key=topic, **fields))
         assert answer.status_code == 202, answer.text
         return self._history.accepted[answer.json()["id"]]
 
     async def _created(self, noun: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = await _patiently(lambda: self.http.post(f"{API}/{noun}", json=body))
+        answer = await patiently(lambda: self.http.post(f"{API}/{noun}", json=body))
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
 
-async def _patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+async def patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
     """Ask again when a 503 says so: a machine may be slow without anything being broken."""
     for _ in range(PATIENCE):
         answer = await ask()

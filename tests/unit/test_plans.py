@@ -43,11 +43,12 @@ from shared.services import session as sessions
 from shared.services import step as steps
 from shared.services import turn as turns
 from shared.services import worker as workers
-from shared.services.job import Budget, Claim
+from shared.services.job import Claim
 from shared.services.message import Submission
 from shared.services.page import PageRequest
 from shared.services.step import Reply
 from shared.services.turn import StepDone, Turn, Used
+from shared.services.user import LOCAL
 from tests.factories import BUDGET
 from tests.statements import Sent, recorded
 
@@ -153,7 +154,7 @@ class Flows:
         await self.deletions()
 
     async def submits(self) -> None:
-        asked: dict[str, Any] = {**OWNER, "session_id": number(7), "reply_audio": False}
+        asked: dict[str, Any] = {"account": LOCAL, "session_id": number(7), "reply_audio": False}
         for _ in range(2):
             with suppress(keys.ReplayError):
                 async with self._database.write() as db:
@@ -254,15 +255,15 @@ class Flows:
         async with self._database.write() as db:
             await jobs.cancel(db, **OWNER, job_id=running.job.id)
             await jobs.cancel(db, **OWNER, job_id=number(FINISHED + 13))
-            await jobs.retry(db, **OWNER, job_id=number(100), attempts=4)
+            await jobs.retry(db, account=LOCAL, job_id=number(100), budget=BUDGET)
             await sessions.change(db, **OWNER, session_id=number(7), fields={"agent_id": number(3)})
             await sessions.create(db, session_id=uuid4(), **OWNER, fields={"agent_id": number(3)})
 
     async def a_reconciler(self) -> None:
         await self.claim(number(FINISHED + 14), lease_s=-1.0)
         async with self._database.write() as db:
-            late: dict[str, Any] = {**OWNER, "session_id": number(499), "text": "Hello", "reply_audio": False}
-            await messages.submit(db, Submission(uuid4(), **late), Budget(4, -1.0))
+            late: dict[str, Any] = {"account": LOCAL, "session_id": number(499), "text": "Hello", "reply_audio": False}
+            await messages.submit(db, Submission(uuid4(), **late), BUDGET._replace(deadline_s=-1.0))
             await workers.beat(db, worker_id=uuid4(), host="here", pid=1)
             assert await overdue.reclaim_lost(db) == 1
             assert await overdue.expire_overdue(db) == 1

@@ -65,8 +65,13 @@ class Limits:
 class ChatProvider(Protocol):
     """Writes replies."""
 
-    def stream_chat(self, messages: Sequence[ChatMessage], *, model: str, usage: ChatUsage) -> AsyncGenerator[str]:
-        """Yield the reply piece by piece and fill `usage`; close it to hang up early. Raises `Upstream`."""
+    def stream_chat(
+        self, messages: Sequence[ChatMessage], *, model: str, usage: ChatUsage, max_tokens: int | None = None
+    ) -> AsyncGenerator[str]:
+        """Yield the reply, of `max_tokens` at most, piece by piece, and fill `usage`; close it to hang up early.
+
+        Raises `Upstream`.
+        """
         ...
 
 

@@ -57,6 +57,7 @@ class OfflineProvider:
         *,
         model: str,  # noqa: ARG002 - there is only one
         usage: ChatUsage,  # noqa: ARG002 - nothing is counted
+        max_tokens: int | None = None,  # noqa: ARG002 - it is short
     ) -> AsyncGenerator[str, None]:
         """Yield, word by word, a reply in the last message's language that says no model is configured."""
         said = next((message.content for message in reversed(messages) if message.role == "user"), "").strip()

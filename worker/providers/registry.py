@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import get_args
 
+from shared.catalogue import Catalogue, CatalogueModel
 from shared.config import OFFLINE, ModelRef, Role, Settings
 from shared.errors import Upstream
 from worker.providers.base import Provider
@@ -12,11 +13,12 @@ from worker.providers.openai import OpenAIProvider, Timeouts
 
 @dataclass(frozen=True)
 class Model:
-    """A model's own name, and who serves it."""
+    """A model's own name, who serves it, and what it costs."""
 
     provider_name: str
     model: str
     provider: Provider
+    entry: CatalogueModel
 
 
 class Models:
@@ -25,6 +27,7 @@ class Models:
     def __init__(self, settings: Settings) -> None:
         """Raises ValueError, naming the variable, for a model that nobody serves."""
         self._settings = settings
+        self._catalogue = Catalogue.load(settings.model_catalogue)
         self._providers: dict[str, Provider] = {}
         self._defaults = {role: self._default(role) for role in get_args(Role)}
 
@@ -48,7 +51,7 @@ class Models:
         if ref is None:
             return self._defaults[role]
         try:
-            return self._model(ModelRef.parse(ref))
+            return self._model(role, ModelRef.parse(ref))
         except ValueError:
             msg = f"The agent's model {ref!r} is not served here."
             raise Upstream(msg, code="model_not_found") from None
@@ -60,18 +63,18 @@ class Models:
 
     def _default(self, role: Role) -> Model:
         try:
-            return self._model(self._settings.model_ref(role))
+            return self._model(role, self._settings.model_ref(role))
         except ValueError as error:
             msg = f"AI_{role.upper()}: {error}"
             raise ValueError(msg) from None
 
-    def _model(self, ref: ModelRef) -> Model:
+    def _model(self, role: Role, ref: ModelRef) -> Model:
         name = ref.provider.lower()
         if name == OFFLINE.provider and ref != OFFLINE:
             raise ValueError("the offline engine has one model: offline/offline")
         if name not in self._providers:
             self._providers[name] = _provider(name, self._settings)
-        return Model(name, ref.model, self._providers[name])
+        return Model(name, ref.model, self._providers[name], self._catalogue.get(role, ref))
 
 
 def _provider(name: str, settings: Settings) -> Provider:

@@ -1,8 +1,10 @@
 """What a model reads before it replies: who it is, where the conversation stands, and the last messages."""
 
 from shared.models import MessageRole
+from shared.services.bound import MESSAGE_TOKENS
 from shared.services.turn import Turn
 from worker.providers.base import ChatMessage
+from worker.turn.money import too_dear
 
 WINDOW_TOKENS = 100_000  # under the window of every current model, with room for the reply
 BYTES_PER_TOKEN = 3  # below the average of every tokenizer for English and Arabic, so it errs on the safe side
@@ -14,17 +16,23 @@ NAMES = {
 }  # fmt: skip
 
 
-def build(turn: Turn, *, language: str) -> list[ChatMessage]:
+def build(turn: Turn, *, language: str, most: int | None = None) -> list[ChatMessage]:
     """The context of a reply; the last message is the user's own text, unchanged.
 
-    Older messages are left out first when all of it would not fit the window.
+    Older messages are left out first when all of it would not fit the window, or could be more than `most` tokens.
+    Raises PaymentRequired when what must be said is more than that.
     """
     system = ChatMessage("system", _instructions(turn, language))
-    left = WINDOW_TOKENS - _tokens(system.content)
+    left = WINDOW_TOKENS - tokens_of(system.content)
+    paid = None if most is None else most - _most_tokens_of(system.content)
     kept: list[ChatMessage] = []
     for role, text in [(MessageRole.USER, turn.message.text or ""), *reversed(turn.history)]:
-        left -= _tokens(text)
-        if left < 0 and kept:
+        left -= tokens_of(text)
+        if paid is not None:
+            paid -= _most_tokens_of(text)
+            if paid < 0 and not kept:
+                raise too_dear()
+        if kept and (left < 0 or (paid is not None and paid < 0)):
             break
         kept.append(ChatMessage("user" if role == MessageRole.USER else "assistant", text))
     return [system, *reversed(kept)]
@@ -43,5 +51,11 @@ def _instructions(turn: Turn, language: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _tokens(text: str) -> int:
+def tokens_of(text: str) -> int:
+    """About how many tokens a message is."""
     return len(text.encode()) // BYTES_PER_TOKEN + 4
+
+
+def _most_tokens_of(text: str) -> int:
+    """A token has at least one byte."""
+    return len(text.encode()) + MESSAGE_TOKENS

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 from shared.events import Telling
 from shared.language import choose, is_warm
@@ -9,10 +10,12 @@ from shared.models import MessageKind
 from shared.services import step as steps
 from shared.services.step import Reply
 from shared.services.turn import StepDone, Turn, Used
-from worker.providers.base import ChatUsage
+from worker.providers.base import ChatMessage, ChatUsage
 from worker.providers.offline import OfflineProvider
+from worker.providers.registry import Model
 from worker.state import Worker
-from worker.turn.context import build
+from worker.turn import money
+from worker.turn.context import build, tokens_of
 from worker.turn.save import save
 from worker.turn.speak import Speech
 from worker.turn.step import sha256, step
@@ -52,8 +55,10 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
         else:
             timer.model = model = worker.models.resolve("chat", turn.agent.ai_chat)
             usage = ChatUsage()
-            asked = build(turn, language=language)
-            async with aclosing(model.provider.stream_chat(asked, model=model.model, usage=usage)) as pieces:
+            asked = build(turn, language=language, most=money.input_tokens(worker, turn, model))
+            most = worker.settings.max_reply_tokens if turn.left is not None else None
+            streamed = model.provider.stream_chat(asked, model=model.model, usage=usage, max_tokens=most)
+            async with aclosing(streamed) as pieces:
                 async for piece in pieces:
                     say(words.add(piece))
             say(words.finish())
@@ -63,7 +68,7 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
                 provider=model.provider_name,
                 model=model.model,
                 input_hash=sha256(text),
-                used=Used(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
+                used=_used(turn, model, usage, asked, words.text),
             )
         first = speech is None and turn.claim.attempt == 1
         if first and await worker.replies.save(Reply(turn, words.text, language, done)):
@@ -83,6 +88,16 @@ async def language_of(turn: Turn) -> str:
         return turn.message.language or turn.language
     text = turn.message.text or ""
     return choose(text, turn.language) if is_warm() else await asyncio.to_thread(choose, text, turn.language)
+
+
+def _used(turn: Turn, model: Model, usage: ChatUsage, asked: list[ChatMessage], said: str) -> Used:
+    """What a reply used. Where it is paid for and the server did not count, it is estimated."""
+    counted = Used(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    if turn.left is not None and None in {usage.input_tokens, usage.output_tokens}:
+        read = sum(tokens_of(message.content) for message in asked)
+        counted = Used(input_tokens=usage.input_tokens or read, output_tokens=usage.output_tokens or tokens_of(said))
+    cost = model.entry.cost(input_tokens=counted.input_tokens, output_tokens=counted.output_tokens)
+    return replace(counted, cost=cost)
 
 
 def _without_speech(turn: Turn, language: str) -> str:

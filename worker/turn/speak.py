@@ -16,6 +16,7 @@ from shared.services.turn import StepDone, Turn, Used
 from shared.tasks import end
 from worker.providers.registry import Model
 from worker.state import Worker
+from worker.turn import money
 from worker.turn.save import keep, put, save
 from worker.turn.sentences import SentenceCutter
 from worker.turn.step import StepFailedError, sha256, step
@@ -46,6 +47,8 @@ class Speech:
         try:
             with step("speak"):
                 self._model = worker.models.resolve("tts", turn.agent.ai_tts)
+                if turn.reply:
+                    money.check(turn, self._model, characters=len(turn.reply.text or ""))
         except StepFailedError as error:
             self._failed = error
 
@@ -142,7 +145,11 @@ class Speech:
                 provider=model.provider_name,
                 model=model.model,
                 input_hash=input_hash,
-                used=Used(characters=len(text), audio_s=content.duration_s),
+                used=Used(
+                    characters=len(text),
+                    audio_s=content.duration_s,
+                    cost=model.entry.cost(characters=len(text)),
+                ),
             )
             await keep(
                 self._worker,

@@ -14,6 +14,7 @@ from shared.services.turn import StepDone, Turn, Used
 from worker.providers.base import Audio
 from worker.providers.registry import Model
 from worker.state import Worker
+from worker.turn import money
 from worker.turn.save import save
 from worker.turn.step import step
 from worker.turn.words import storable
@@ -36,6 +37,7 @@ async def transcribe(worker: Worker, turn: Turn) -> None:
         if turn.voice_note is None:
             raise Upstream("The voice note is gone.", code="audio_gone")
         timer.model = model = worker.models.resolve("stt", turn.agent.ai_stt)
+        money.check(turn, model, audio_s=turn.voice_note.duration_s)
         prepared = await _prepare(worker, turn.voice_note, model)
         hint = turn.job.language_hint
         heard = await _hear(prepared, model, hint) if not prepared.silent else None
@@ -48,7 +50,7 @@ async def transcribe(worker: Worker, turn: Turn) -> None:
             provider=model.provider_name if heard else None,
             model=model.model if heard else None,
             input_hash=turn.voice_note.sha256,
-            used=Used(audio_s=heard.audio_s) if heard else None,
+            used=Used(audio_s=heard.audio_s, cost=model.entry.cost(audio_s=heard.audio_s)) if heard else None,
         )
         await save(worker, lambda db: steps.save_transcript(db, turn, text=text, language=language, done=done))
 

@@ -30,8 +30,9 @@ from shared.services import blob as blobs
 from shared.services import job as jobs
 from shared.services import overdue
 from shared.services import session as sessions
-from shared.services.job import Budget, CancelRequestedError, Claim, LeaseLostError
-from tests.factories import make_job, make_session
+from shared.services.job import CancelRequestedError, Claim, LeaseLostError
+from shared.services.user import LOCAL, Account
+from tests.factories import BUDGET, make_job, make_session
 from tests.reads import few_jobs_read
 
 LEASE_S = 30.0
@@ -185,7 +186,7 @@ async def test_what_was_never_dispatched_is_sent_again(book: Book) -> None:
 
 async def test_a_job_that_did_not_start_in_time_expires_and_frees_its_session(book: Book) -> None:
     session = await book.write(make_session)
-    late = await book.write(lambda db: make_job(db, session, budget=Budget(4, -1)))
+    late = await book.write(lambda db: make_job(db, session, budget=BUDGET._replace(deadline_s=-1)))
     behind = await book.write(lambda db: make_job(db, session))
     assert await book.claim(late) is None
     assert await book.write(overdue.expire_overdue) == 1
@@ -227,7 +228,7 @@ async def test_only_a_failed_job_can_be_retried_and_gets_a_fresh_set(book: Book)
     job, claim = await claimed(book)
 
     async def retry(db: AsyncSession) -> None:
-        await jobs.retry(db, owner_id=LOCAL_USER_ID, job_id=job.id, attempts=4)
+        await jobs.retry(db, account=LOCAL, job_id=job.id, budget=BUDGET)
 
     with pytest.raises(Conflict):
         await book.write(retry)
@@ -269,7 +270,7 @@ async def test_nobody_cancels_or_retries_anothers_job(book: Book) -> None:
     with pytest.raises(NotFound):
         await book.write(lambda db: jobs.cancel(db, owner_id=UUID(int=5), job_id=job.id))
     with pytest.raises(NotFound):
-        await book.write(lambda db: jobs.retry(db, owner_id=UUID(int=5), job_id=job.id, attempts=4))
+        await book.write(lambda db: jobs.retry(db, account=Account(UUID(int=5)), job_id=job.id, budget=BUDGET))
 
 
 async def test_a_hundred_submits_at_once_get_numbers_in_a_row(book: Book) -> None:

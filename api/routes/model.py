@@ -1,0 +1,31 @@
+"""The AI models there are."""
+
+from fastapi import APIRouter
+
+from api.deps import CurrentAccount, Deps
+from api.schemas.model import ModelPrices, ModelRead
+from api.schemas.page import PageOf
+from api.schemas.problem import PROBLEMS
+from shared.config import ModelRef
+from shared.services.bound import usable_models
+
+router = APIRouter(prefix="/model", tags=["model"], responses=PROBLEMS)
+
+
+@router.get("")
+async def list_models(account: CurrentAccount, stores: Deps) -> PageOf[ModelRead]:
+    """List the models that you may name in an agent, with what they cost and when their provider ends them."""
+    tariff = stores.budget.tariff
+    items = [
+        ModelRead(
+            id=model.id,
+            provider=ModelRef.parse(model.id).provider,
+            kind=model.kind,
+            context_window=model.context_window,
+            prices=ModelPrices.model_validate(model),
+            retires_on=model.retires_on,
+            is_default=str(tariff.defaults[model.kind]) == model.id,
+        )
+        for model in usable_models(tariff, account)
+    ]
+    return PageOf(items=items)

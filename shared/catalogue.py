@@ -1,0 +1,123 @@
+"""Which AI models there are: their prices, windows and end dates, from one data file that an operator may overrule."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from decimal import ROUND_UP, Decimal
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from shared.config import ModelRef, Role
+from shared.money import UNIT, ZERO
+
+OURS = Path(__file__).with_name("catalogue.toml")
+NEAR = timedelta(days=60)  # how long before its end a model in use is warned of
+MILLION = Decimal(1_000_000)
+PRICES: dict[Role, tuple[str, ...]] = {
+    "chat": ("per_million_input_tokens", "per_million_output_tokens"),
+    "stt": ("per_audio_minute",),
+    "tts": ("per_million_characters",),
+}
+
+Price = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=8)]
+
+
+class CatalogueModel(BaseModel):
+    """A model in one role; its prices in dollars."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, StringConstraints(pattern=r"^[^/\s]+/\S+$", max_length=200)]
+    kind: Role
+    context_window: int | None = Field(default=None, ge=1)
+    per_million_input_tokens: Price | None = None
+    per_million_output_tokens: Price | None = None
+    per_audio_minute: Price | None = None
+    per_million_characters: Price | None = None
+    retires_on: date | None = None
+
+    @model_validator(mode="after")
+    def _has_the_prices_of_its_kind(self) -> Self:
+        told = {name for names in PRICES.values() for name in names if getattr(self, name) is not None}
+        if told and told != set(PRICES[self.kind]):
+            msg = f"{self.id}: a model of kind {self.kind} has the prices {', '.join(PRICES[self.kind])}, or none"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether it is known what it costs: only then may an account with a balance use it."""
+        return getattr(self, PRICES[self.kind][0]) is not None
+
+    def cost(
+        self,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        audio_s: float | None = None,
+        characters: int | None = None,
+    ) -> Decimal:
+        """What so much of it costs in dollars, rounded up to the unit; nothing without a price."""
+        cost = (
+            (self.per_million_input_tokens or ZERO) * (input_tokens or 0) / MILLION
+            + (self.per_million_output_tokens or ZERO) * (output_tokens or 0) / MILLION
+            + (self.per_audio_minute or ZERO) * Decimal(round((audio_s or 0) * 1_000)) / 60_000
+            + (self.per_million_characters or ZERO) * (characters or 0) / MILLION
+        )
+        return cost.quantize(UNIT, ROUND_UP)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    model: list[CatalogueModel]
+
+
+class Catalogue:
+    """The models by kind and name."""
+
+    def __init__(self, models: Iterable[CatalogueModel]) -> None:
+        self._models = {(model.kind, model.id): model for model in models}
+
+    @classmethod
+    def load(cls, theirs: Path | None = None) -> Self:
+        """Read our file, and `theirs` over it; exits with one clear line for a file that is not as it should be."""
+        try:
+            return cls([model for path in (OURS, theirs) if path for model in _read(path)])
+        except ValueError as error:
+            raise SystemExit(f"Parley can't read its models: {error}") from None
+
+    def get(self, kind: Role, ref: ModelRef) -> CatalogueModel:
+        """A model; one that is not in the catalogue has no price."""
+        known = self._models.get((kind, str(ref)))
+        return known or CatalogueModel.model_construct(id=str(ref), kind=kind)
+
+    def served_by(self, providers: Iterable[str]) -> list[CatalogueModel]:
+        """The models of these providers."""
+        there = set(providers)
+        return [model for model in self._models.values() if ModelRef.parse(model.id).provider in there]
+
+
+def retiring(models: Iterable[CatalogueModel], today: date) -> list[str]:
+    """A sentence for each model that has ended or is about to."""
+    found: Mapping[str, date] = {model.id: model.retires_on for model in models if model.retires_on}
+    return [
+        f"{name} {'ends' if end > today else 'has ended'} on {end}: choose another model"
+        for name, end in sorted(found.items())
+        if end - today <= NEAR
+    ]
+
+
+def _read(path: Path) -> list[CatalogueModel]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        return _File.model_validate(tables).model
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"{path}: {'.'.join(map(str, first['loc']))} {first['msg']}"
+        raise ValueError(msg) from None
+    except (OSError, ValueError) as error:
+        msg = f"{path}: {error}"
+        raise ValueError(msg) from None
