@@ -25,7 +25,7 @@ OWN = {
     f"POST {API}/auth/logout",
     f"POST {API}/auth/password",
     *(f"{method} {API}/{noun}" for method in ("GET", "POST") for noun in ("agent", "session", "auth/key")),
-    f"GET {API}/job",
+    *(f"GET {API}/{noun}" for noun in ("job", "model", "usage")),
     f"POST {API}/message/text",
     f"POST {API}/message/voice",
 }
@@ -89,6 +89,9 @@ QUERY = {
     "limit": ("1", "100"),
     "stream": ("1", "0"),
     "status": ("succeeded",),
+    "by": ("day", "model", "agent", "session"),
+    "from": ("2000-01-01",),
+    "to": ("2100-01-01",),
     "agent_id": ("{agent_id}",),
     "session_id": ("{session_id}",),
     "user_id": ("{user_id}",),

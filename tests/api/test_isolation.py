@@ -225,7 +225,7 @@ async def test_lists_show_nothing_of_anothers_whatever_they_are_asked_for(world:
             for known in (world.known, missing(world.known)):
                 sent = {what: {n: filled(v, known) for n, v in values.items()} for what, values in variant.items()}
                 answers.append(await world.ask("GET", route.path, world.intruder, **sent))
-            assert answers[0].status_code in {200, 404}, (route.name, variant)
+            assert answers[0].status_code in {200, 404, 422}, (route.name, variant)  # 422: another list's cursor
             assert same(answers[0]) == same(answers[1]), (route.name, variant)
             world.assert_no_leak(answers[0], (route.name, variant))
             cases.number += 1

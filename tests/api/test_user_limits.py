@@ -1,6 +1,7 @@
 """What one user may do in a while, over HTTP."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -17,11 +18,14 @@ from tests.live import API, Live, live_parley
 
 NOTE = (SAMPLES / "en_13.flac").read_bytes()
 MINUTE_S = 60
+ENOUGH_S = 10  # for a test about a minute
 
 
 @pytest.fixture
-async def limited(guarded_settings: Settings, audio_pool: AudioPool) -> AsyncIterator[Live]:
+async def limited(guarded_settings: Settings, audio_pool: AudioPool, stack: str) -> AsyncIterator[Live]:
     """A Parley without a worker whose users have limits, unless they have others of their own."""
+    if stack == "embedded" and (left := MINUTE_S - time.time() % MINUTE_S) < ENOUGH_S:
+        await asyncio.sleep(left)  # memory's minutes are the clock's
     changes = {"user_requests_per_minute": 1_000, "user_audio_minutes_per_day": 1, "user_tokens_per_day": 1_000}
     async with live_parley(guarded_settings.model_copy(update=changes), audio_pool, work=False) as live:
         yield live
@@ -84,7 +88,7 @@ async def test_waiting_and_following_are_one_request(limited: Live) -> None:
     live = limited
     await sign_in(live, "ann", requests_per_minute=6)
     job = await live.text((await live.session())["id"])  # the third request
-    answer = await live.http.get(job["links"]["self"], headers={"Prefer": "wait=2"})
+    answer = await live.http.get(job["links"]["self"], headers={"Prefer": "wait=1"})
     assert answer.status_code == 200
     async with live.http.stream("GET", job["links"]["events"]) as stream:
         assert stream.status_code == 200

@@ -1,5 +1,6 @@
 """What one user may do in a while, counted in memory and in Redis."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -18,6 +19,8 @@ from tests.services import RedisServer, private
 @pytest.fixture(params=["memory", "redis"])
 async def limits(request: pytest.FixtureRequest) -> AsyncIterator[UserLimits]:
     url = request.getfixturevalue("redis") if request.param == "redis" else None
+    if url is None and (left := 60 - time.time() % 60) < 2:
+        await asyncio.sleep(left)  # memory's minutes are the clock's
     limits = Limits(url)
     yield UserLimits(limits)
     await limits.close()
