@@ -54,7 +54,9 @@ class Customer:
         self._parley = parley
         self._chance = chance
         self._seen = seen
-        self._http = httpx.AsyncClient(base_url=parley.url, timeout=60)
+        # gives up an idle connection before the server does: it would close some just as they are used
+        limits = httpx.Limits(keepalive_expiry=2)
+        self._http = httpx.AsyncClient(base_url=parley.url, timeout=60, limits=limits)
         self.sessions: list[str] = []
         self.jobs: list[str] = []
 
