@@ -23,6 +23,8 @@ OPEN_PATHS = frozenset(
 class AuthMiddleware:
     """Puts the `account` into the request's state for every path under `/api/v1/`, or answers 401 or 403.
 
+    Its requests are counted here: 429 beyond its limit.
+
     With `AUTH=off` whoever sends neither a token nor a key is the built-in local user, who may do everything.
     """
 
@@ -33,6 +35,7 @@ class AuthMiddleware:
         if scope["type"] == "http" and scope["path"].startswith(f"{PREFIX}/") and scope["path"] not in OPEN_PATHS:
             try:
                 account = await _account(scope)
+                await scope["app"].state.stores.user_limits.request(account)
                 _check_rights(account, scope["method"], scope["path"])
             except AppError as error:
                 await from_error(error, scope["path"])(scope, receive, send)

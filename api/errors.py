@@ -25,6 +25,7 @@ STATUS: dict[type[errors.AppError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.HeadTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.Unsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
@@ -35,8 +36,8 @@ STATUS: dict[type[errors.AppError], HTTPStatus] = {
 }
 HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "malformed", 413: "too_large"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-LINGER_S = 2.0
-LINGER_BYTES = 4_000_000
+MAX_FIELDS = 20  # that are wrong, in one answer
+MAX_FIELD_NAME = 100
 
 log = structlog.get_logger(__name__)
 
@@ -96,9 +97,7 @@ async def _validation(request: Request, error: RequestValidationError) -> Respon
     if broken:
         why = f"The body is not JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
         return from_error(errors.Malformed(why), request.url.path)
-    fields = [{"field": _field(e["loc"]), "message": e["msg"]} for e in error.errors()]
-    detail = f"{fields[0]['field']}: {fields[0]['message']}" if fields else "The request is not valid."
-    return from_error(errors.Invalid(detail, errors=fields), request.url.path)
+    return from_error(_wrong_fields([(_field(e["loc"]), e["msg"]) for e in error.errors()]), request.url.path)
 
 
 def _field(location: tuple[int | str, ...]) -> str:
@@ -110,8 +109,13 @@ def refused(error: ValidationError) -> errors.AppError:
     """What a body that we read by ourselves is answered with when it does not fit."""
     if any(e["type"] == "json_invalid" for e in error.errors()):
         return errors.Malformed("The body is not JSON.")
-    fields = [{"field": ".".join(map(str, e["loc"])) or "body", "message": e["msg"]} for e in error.errors()]
-    return errors.Invalid(f"{fields[0]['field']}: {fields[0]['message']}", errors=fields)
+    return _wrong_fields([(".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors()])
+
+
+def _wrong_fields(wrong: list[tuple[str, str]]) -> errors.Invalid:
+    fields = [{"field": name[:MAX_FIELD_NAME], "message": message} for name, message in wrong[:MAX_FIELDS]]
+    detail = f"{fields[0]['field']}: {fields[0]['message']}" if fields else "The request is not valid."
+    return errors.Invalid(detail, errors=fields)
 
 
 async def _http(request: Request, error: HTTPException) -> Response:

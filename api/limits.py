@@ -1,19 +1,24 @@
 """How much a request may carry. The one route that takes uploads counts for itself, in `uploads.py`."""
 
 import asyncio
+import re
 from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import from_error
-from shared.errors import AppError, TooLarge, Unsupported
+from shared.errors import AppError, Malformed, TooLarge, Unsupported
 
 MAX_BODY = 1_000_000
 UPLOADS = "/api/v1/message/voice"
 FORMS = frozenset({"/api/v1/auth/login", "/api/v1/auth/token", "/login"})
 LINGER_S = 2.0
 LINGER_BYTES = 4_000_000
+MAX_DEPTH = 32
+STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+ALIKE = bytes.maketrans(b"{}", b"[]")
 
 
 class UnreadBodyMiddleware:
@@ -60,7 +65,10 @@ class UnreadBodyMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Reads the body of anything but an upload up to a limit: 413 beyond it, 415 when it says that it is not JSON."""
+    """Reads the body of anything but an upload up to a limit: 413 beyond it, 415 when it says that it is not JSON.
+
+    400 when it is JSON to make a parser dig.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -79,14 +87,29 @@ class BodyLimitMiddleware:
         if size <= MAX_BODY:
             size = await _read(receive, messages)
         error: AppError | None = None
+        is_json = _is_json(headers.get("content-type", "application/json"))
         if size > MAX_BODY:
             error = TooLarge(f"The body is over {MAX_BODY:,} bytes.")
         elif size and not _is_taken(scope["path"], headers.get("content-type", "application/json")):
             error = Unsupported("Send JSON, with Content-Type: application/json.")
+        elif is_json and is_deep(b"".join(message.get("body", b"") for message in messages)):
+            error = Malformed(f"The brackets of the body do not match, or are nested deeper than {MAX_DEPTH} levels.")
         if error:
             await from_error(error, scope["path"])(scope, receive, send)
             return
         await self.app(scope, _replay(messages, receive), send)
+
+
+def is_deep(body: bytes) -> bool:
+    """Whether JSON is nested beyond `MAX_DEPTH`, or so many brackets are not pairs; it is not parsed."""
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return False
+    brackets = STRINGS.sub(b"", body).translate(ALIKE, NO_BRACKETS)
+    if b"[" * (MAX_DEPTH + 1) in brackets:
+        return True
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")  # the innermost level
+    return bool(brackets)
 
 
 def _has_body(scope: Scope) -> bool:

@@ -8,12 +8,15 @@ from typing import Any
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp, Lifespan
 
 from api import errors, pages
 from api.auth import OPEN_PATHS, PREFIX, AuthMiddleware
 from api.backlog import Backlog
 from api.first_admin import make_first_admin
 from api.gathering import JobReader, Submits
+from api.head import HeadLimitMiddleware
+from api.headers import HeadersMiddleware, cors
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
 from api.retirement import Retirements
@@ -45,6 +48,7 @@ from shared.services.bound import Tariff
 from shared.services.job import Budget
 from shared.storage import Storage
 from shared.tasks import end
+from shared.user_limits import UserLimits
 
 START_S = 5.0  # how long the start waits for SQL to have the first administrator
 SECURITY = {
@@ -64,6 +68,26 @@ DESCRIPTION = """Agents that people text or talk to: submit a text or a voice no
 poll it, wait on it or follow it, and play the stored mp3 reply.
 
 Times are RFC 3339 in UTC, ids are UUID7, errors are `application/problem+json` (RFC 9457)."""
+
+
+class _App(FastAPI):
+    def __init__(self, settings: Settings, lifespan: Lifespan[FastAPI]) -> None:
+        super().__init__(
+            title="Parley",
+            version=settings.app_version,
+            description=DESCRIPTION,
+            lifespan=lifespan,
+            openapi_url=f"{PREFIX}/openapi.json" if settings.docs == "on" else None,
+            docs_url=None,
+            redoc_url=None,
+            generate_unique_id_function=lambda route: route.name,
+            redirect_slashes=False,  # one address each; a redirect would name the host that the client named
+        )
+        self._origins = settings.cors_origins
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Starlette answers a bug of ours outside of all added middleware: what every answer gets lies around that."""
+        return HeadersMiddleware(cors(super().build_middleware_stack(), self._origins))
 
 
 @asynccontextmanager
@@ -100,6 +124,7 @@ async def open_stores(
             retirements=retirements,
             passwords=Passwords(),
             limits=limits,
+            user_limits=UserLimits(limits),
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(stores))
@@ -137,25 +162,16 @@ def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
             app.state.stores = opened
             yield
 
-    app = FastAPI(
-        title="Parley",
-        version=settings.app_version,
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        openapi_url=f"{PREFIX}/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
-        redirect_slashes=False,  # one address each; a redirect would name the host that the client named
-    )
+    app = _App(settings, lifespan)
     errors.install(app)
     for module in (auth, api_key, agent, session, message, job, events, model, usage, admin_user, admin_job):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(auth.root)
     app.include_router(health.router)
-    pages.install(app)
+    pages.install(app, docs=settings.docs == "on")
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(AuthMiddleware)
+    app.add_middleware(HeadLimitMiddleware)
     app.add_middleware(UnreadBodyMiddleware)
     app.add_middleware(
         CorrelationIdMiddleware, validator=None, transformer=_safe_request_id, update_request_header=False

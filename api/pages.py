@@ -14,9 +14,13 @@ OUR_FILES = Path(__file__).parent / "static"
 SCHEMA = "/api/v1/openapi.json"
 FILES = "/static/docs"
 FOREIGN_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"  # ReDoc fetches it for its own footer
-OURS_ONLY = {"Content-Security-Policy": "default-src 'self' 'unsafe-inline' data: blob:"}
+OURS_ONLY = {
+    "Content-Security-Policy": "default-src 'self' 'unsafe-inline' data: blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+}
 
 router = APIRouter(include_in_schema=False)
+docs_router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
@@ -25,7 +29,7 @@ async def page() -> FileResponse:
     return FileResponse(OUR_FILES / "index.html", headers=OURS_ONLY)
 
 
-@router.get("/api/v1/docs")
+@docs_router.get("/api/v1/docs")
 async def docs() -> HTMLResponse:
     """Swagger UI."""
     answer = get_swagger_ui_html(
@@ -40,7 +44,7 @@ async def docs() -> HTMLResponse:
     return answer
 
 
-@router.get("/api/v1/redoc")
+@docs_router.get("/api/v1/redoc")
 async def redoc() -> HTMLResponse:
     """ReDoc."""
     answer = get_redoc_html(
@@ -54,7 +58,7 @@ async def redoc() -> HTMLResponse:
     return answer
 
 
-@router.get(f"{FILES}/redoc.standalone.js")
+@docs_router.get(f"{FILES}/redoc.standalone.js")
 async def redoc_script() -> Response:
     """ReDoc, with our logo for the one it would fetch elsewhere."""
     return Response(_redoc_script(), media_type="text/javascript")
@@ -65,8 +69,10 @@ def _redoc_script() -> str:
     return (DOCS_FILES / "redoc.standalone.js").read_text().replace(FOREIGN_LOGO, "/static/favicon.svg")
 
 
-def install(app: FastAPI) -> None:
-    """Add the pages and their files."""
+def install(app: FastAPI, *, docs: bool) -> None:
+    """Add the pages and their files; without `docs` no more than the first."""
     app.include_router(router)
-    app.mount(FILES, StaticFiles(directory=DOCS_FILES))
+    if docs:
+        app.include_router(docs_router)
+        app.mount(FILES, StaticFiles(directory=DOCS_FILES))
     app.mount("/static", StaticFiles(directory=OUR_FILES))

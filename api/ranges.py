@@ -48,7 +48,6 @@ async def serve(blobs: Storage, blob: Blob | None, conditions: Conditions) -> Re
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, max-age=31536000, immutable",
-        "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
     if matches(conditions.if_none_match, etag):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from api.head import HeadLimitProtocol
 from api.state import Stores
 from shared.config import Settings
 
@@ -24,7 +25,7 @@ class _Server(uvicorn.Server):
 def bind(settings: Settings) -> socket.socket:
     """Listen on the port, so that early clients wait instead of failing; or exit with one clear line."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         taken.bind((settings.host, settings.port))
@@ -41,6 +42,7 @@ async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stoppi
     settings = stores.settings
     config = uvicorn.Config(
         app,
+        http=HeadLimitProtocol,
         log_config=None,
         access_log=False,
         proxy_headers=bool(settings.trusted_proxies),

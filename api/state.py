@@ -16,6 +16,7 @@ from shared.passwords import Passwords
 from shared.queue import Queue
 from shared.services.job import Budget
 from shared.storage import Storage
+from shared.user_limits import UserLimits
 
 
 @dataclass(frozen=True)
@@ -39,4 +40,5 @@ class Stores:
     retirements: Retirements
     passwords: Passwords
     limits: Limits
+    user_limits: UserLimits
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it

@@ -88,6 +88,10 @@ class TooLarge(AppError):
     title = "Too large"
 
 
+class HeadTooLarge(TooLarge):
+    """The address and the headers are over their limit."""
+
+
 class Unsupported(AppError):
     """The body is of a kind that can't be used: not audio, or a codec that can't be decoded."""
 

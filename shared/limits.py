@@ -15,7 +15,7 @@ AWAY_S = 0.5  # how long a command waits before Redis counts as away
 PASS_BY_S = 1.0  # how long a Redis that was away is not asked again
 
 Rule = RateLimitItem
-"""So much of a thing in so long; a thing is counted apart for each amount."""
+"""So much of a thing in so long; whatever the amount is, a thing is counted once for each length of time."""
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,8 @@ class Limits:
         return await self._ask(rule, names, cost, count=False)
 
     async def _ask(self, rule: Rule, names: tuple[str, ...], cost: int, *, count: bool) -> float | None:
-        key = rule.key_for(hashlib.sha256("\x00".join(names).encode()).hexdigest())
+        who = hashlib.sha256("\x00".join(names).encode()).hexdigest()
+        key = f"{rule.namespace}/{who}/{rule.get_expiry()}"
         clock = asyncio.get_running_loop()
         if self._redis and clock.time() >= self._away_until:
             if self._away_until:

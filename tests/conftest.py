@@ -22,6 +22,7 @@ from tests.services import postgres_server, redis_server, s3_bucket
 ROOT = Path(__file__).parent.parent
 SAMPLES = Path(__file__).parent / "audio"
 STACKS = ("embedded", "servers")
+CASES = "cases of isolation"
 
 for name in [n for n in os.environ if n.upper() in {f.upper() for f in Settings.model_fields}]:
     del os.environ[name]  # what the developer's shell says must not decide what a test proves
@@ -152,3 +153,17 @@ async def parley_without_worker(settings: Settings, audio_pool: AudioPool) -> As
     """A live API whose jobs stay queued."""
     async with live_parley(settings, audio_pool, work=False) as live:
         yield live
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cases the tests of isolation have tried: what they generate grows with the routes."""
+    counts = [
+        int(str(number))
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "teardown"
+        for name, number in report.user_properties
+        if name == CASES
+    ]
+    if counts:
+        terminalreporter.write_line(f"{sum(counts):,} {CASES} were tried")

@@ -18,6 +18,7 @@ from shared.errors import Conflict
 from shared.models import JobStatus
 from shared.services import job as jobs
 from shared.services import job_view
+from shared.user_limits import refuse
 
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
@@ -75,6 +76,7 @@ async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response:
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
 async def retry_job(job_id: UUID, account: CurrentAccount, stores: Deps, response: Response) -> JobRead:
     """Run a failed job again from the step that failed; what was done is not done again."""
+    refuse(await stores.user_limits.tokens(account))
     async with stores.backlog.place() as place, stores.database.write() as db:
         await place.take(db)
         await jobs.retry(db, account=account, job_id=job_id, budget=stores.budget)

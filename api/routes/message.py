@@ -23,6 +23,7 @@ from shared.services import idempotency as keys
 from shared.services import message as messages
 from shared.services.job_view import JobView
 from shared.services.message import Submission
+from shared.user_limits import refuse
 
 router = APIRouter(prefix="/message", tags=["message"], responses=PROBLEMS)
 
@@ -65,7 +66,9 @@ async def submit_text(
     body: TextSubmit, account: CurrentAccount, stores: Deps, wait: Wait, key: Once, response: Response
 ) -> JobRead:
     """Say something in text. The job that answers it comes back at once."""
+    used_up = await stores.user_limits.tokens(account)
     if key is None:
+        refuse(used_up)
         added = await stores.submits.add(Submission(uuid7(), account, **body.model_dump()))
         return await _accepted(stores, account.id, added.job.id, wait, response, added)
     request = keys.fingerprint("message/text", body.model_dump_json())
@@ -73,6 +76,7 @@ async def submit_text(
     with once(response) as job:
         async with stores.backlog.place() as place, stores.database.write() as db:
             job.id = await keys.new_id(db, owner_id=account.id, key=key, request=request)
+            refuse(used_up)
             await place.take(db)
             view = await messages.submit(db, Submission(job.id, account, **body.model_dump()), stores.budget)
     return await _accepted(stores, account.id, job.id, wait, response, view)
@@ -95,19 +99,23 @@ async def submit_voice(
 
     With `Prefer: wait=N` and `Accept: audio/mpeg` a reply that is ready in time is the mp3 itself.
     """
-    if key is None:  # else it may be a replay, which is answered however much is waiting
+    used_up = await stores.user_limits.tokens(account)
+    if key is None:  # else it may be a replay, which is answered whatever the limits, and however much is waiting
+        refuse(used_up)
         async with stores.database.read() as db:
             await stores.backlog.check(db)
     view = None
     with once(response) as job:
         async with (
             receive(request, stores, account.id) as upload,
+            stores.user_limits.audio(account, upload.content.duration_s) as too_much,
             stores.backlog.place() as place,
             stores.database.write() as db,
         ):
             form = upload.form
             same = keys.fingerprint("message/voice", form.model_dump_json(), upload.content.sha256)
             job.id = await keys.new_id(db, owner_id=account.id, key=key, request=same)
+            refuse(used_up or too_much)
             await place.take(db)
             said = Submission(
                 job_id=job.id,

@@ -59,6 +59,7 @@ PROBLEMS: Responses = {
     413: _described("The body is over its limit."),
     415: _described("Not the kind of body that this takes: JSON, or the form that the route names."),
     422: _described("A field is wrong; `errors` names it."),
+    429: _described("A limit of yours is used up; `detail` names it.", RETRY_AFTER),
     503: _described("A store is away or too busy, or too much is waiting; see Retry-After.", RETRY_AFTER),
     507: _described("There is no room left to store it.", RETRY_AFTER),
 }
