@@ -43,7 +43,14 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with open_stores(settings, queue) as stores:
         app = create_app(settings, stores)
         worker = asyncio.create_task(  # one Database: SQLite has one writer, and those who wait for it one queue
-            serve_worker(settings, queue, stopping=stopping, audio=stores.audio, database=stores.database)
+            serve_worker(
+                settings,
+                queue,
+                stopping=stopping,
+                audio=stores.audio,
+                database=stores.database,
+                limits=stores.limits,
+            )
         )
         worker.add_done_callback(lambda _: stopping.set())
         await serve_api(app, stores, listener, stopping=stopping)

@@ -109,7 +109,14 @@ async def live_parley(
         listener = bind(settings)
         parts = [asyncio.create_task(serve(create_app(settings, stores), stores, listener, stopping=stopping))]
         if work:
-            work_on = serve_worker(settings, queue, stopping=stopping, audio=audio, database=stores.database)
+            work_on = serve_worker(
+                settings,
+                queue,
+                stopping=stopping,
+                audio=audio,
+                database=stores.database,
+                limits=stores.limits,
+            )
             parts.append(asyncio.create_task(work_on))
         port = listener.getsockname()[1]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:

@@ -9,6 +9,7 @@ from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
 from shared.errors import Unavailable
+from shared.limits import Limits
 from shared.queue import QUEUE, TASK, Queue
 from shared.services import worker as workers
 from shared.tasks import end
@@ -44,9 +45,10 @@ async def serve(
     stopping: asyncio.Event,
     audio: AudioPool | None = None,
     database: Database | None = None,
+    limits: Limits | None = None,
 ) -> None:
-    """Work until `stopping` is set; then finish, or hand back, what runs. Standalone shares its pool and its SQL."""
-    async with open_worker(settings, queue, audio, database) as worker:
+    """Work until `stopping` is set; then finish, or hand back, what runs. Standalone shares what it has with the API."""
+    async with open_worker(settings, queue, audio, database, limits) as worker:
         loop = make_loop(worker)
         parts = [asyncio.create_task(part) for part in (loop.main(), reconcile_forever(worker), sweep_forever(worker))]
         stop = asyncio.create_task(stopping.wait())

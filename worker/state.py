@@ -14,8 +14,10 @@ from shared import language
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
+from shared.limits import Limits
 from shared.queue import Queue
 from shared.storage import Storage
+from shared.user_limits import UserLimits
 from worker.gathering import Claims, Replies
 from worker.providers.registry import Models
 
@@ -33,6 +35,7 @@ class Worker:
     id: UUID
     claims: Claims
     replies: Replies
+    limits: UserLimits
     due: asyncio.Event = field(default_factory=asyncio.Event)  # wakes the reconciler: a retry's time has come
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # its loops end their round, and no more
     host: str = field(default_factory=socket.gethostname)
@@ -41,7 +44,11 @@ class Worker:
 
 @asynccontextmanager
 async def open_worker(
-    settings: Settings, queue: Queue, audio: AudioPool | None = None, database: Database | None = None
+    settings: Settings,
+    queue: Queue,
+    audio: AudioPool | None = None,
+    database: Database | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Worker]:
     """Open what the settings name, but for what the caller shares with others and closes itself."""
     models = Models(settings)
@@ -52,12 +59,16 @@ async def open_worker(
     history = settings.max_chat_history_context - 1
     claims = Claims(own_database, worker_id=worker_id, lease_s=settings.lease_s, history=history)
     blobs, replies = Storage(settings.embedded_blob_url), Replies(own_database)
+    own_limits = limits or Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
+    users = UserLimits(own_limits)
     try:
-        yield Worker(settings, own_database, queue, blobs, pool, models, worker_id, claims, replies)
+        yield Worker(settings, own_database, queue, blobs, pool, models, worker_id, claims, replies, users)
     finally:
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)
         await models.close()
+        if limits is None:
+            await own_limits.close()
         if audio is None:
             await pool.close()
         if database is None:

@@ -224,3 +224,18 @@ async def test_so_many_jobs_at_a_time_and_no_more(door: Live) -> None:
     assert int(made[2].headers["retry-after"]) > 0
     assert (await door.http.post(made[0].json()["links"]["cancel"])).status_code == 200
     assert (await submit(door, session["id"])).status_code == 202
+
+
+async def test_the_tokens_of_a_day_are_counted_when_they_are_used(guarded: Live) -> None:
+    await customer(guarded, tokens_per_day=1)
+    session = await guarded.session()
+    job = await guarded.done(await guarded.text(session["id"]))
+    assert job["status"] == "succeeded"
+    for _ in range(100):  # it is counted after the reply was saved
+        refused = await submit(guarded, session["id"])
+        if refused.status_code == 429:
+            break
+        await asyncio.sleep(0.05)
+    assert refused.json()["code"] == "rate_limited"
+    assert "tokens a day" in refused.json()["detail"]
+    assert int(refused.headers["retry-after"]) > 60

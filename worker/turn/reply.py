@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from shared.events import Telling
 from shared.language import choose, is_warm
-from shared.models import MessageKind
+from shared.models import LOCAL_USER_ID, MessageKind
 from shared.services import step as steps
 from shared.services.step import Reply
 from shared.services.turn import StepDone, Turn, Used
@@ -71,13 +71,15 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
                 used=_used(turn, model, usage, asked, words.text),
             )
         first = speech is None and turn.claim.attempt == 1
-        if first and await worker.replies.save(Reply(turn, words.text, language, done)):
-            return
-        spoken = speech.hashes() if speech else {}
-        await save(
-            worker,
-            lambda db: steps.save_reply(db, turn, text=words.text, language=language, done=done, spoken=spoken),
-        )
+        if not (first and await worker.replies.save(Reply(turn, words.text, language, done))):
+            spoken = speech.hashes() if speech else {}
+            await save(
+                worker,
+                lambda db: steps.save_reply(db, turn, text=words.text, language=language, done=done, spoken=spoken),
+            )
+    if done.used and turn.job.owner_id != LOCAL_USER_ID:
+        tokens = (done.used.input_tokens or 0) + (done.used.output_tokens or 0)
+        await worker.limits.tokens_used(turn.job.owner_id, tokens)
 
 
 async def language_of(turn: Turn) -> str:
@@ -91,9 +93,9 @@ async def language_of(turn: Turn) -> str:
 
 
 def _used(turn: Turn, model: Model, usage: ChatUsage, asked: list[ChatMessage], said: str) -> Used:
-    """What a reply used. Where it is paid for and the server did not count, it is estimated."""
+    """What a reply used. Where somebody has to answer for it and the server did not count, it is estimated."""
     counted = Used(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
-    if turn.left is not None and None in {usage.input_tokens, usage.output_tokens}:
+    if turn.job.owner_id != LOCAL_USER_ID and None in {usage.input_tokens, usage.output_tokens}:
         read = sum(tokens_of(message.content) for message in asked)
         counted = Used(input_tokens=usage.input_tokens or read, output_tokens=usage.output_tokens or tokens_of(said))
     cost = model.entry.cost(input_tokens=counted.input_tokens, output_tokens=counted.output_tokens)
