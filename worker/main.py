@@ -47,7 +47,7 @@ async def serve(
     database: Database | None = None,
     limits: Limits | None = None,
 ) -> None:
-    """Work until `stopping` is set; then finish, or hand back, what runs. Standalone shares what it has with the API."""
+    """Work until `stopping` is set; then finish, or hand back, what runs. Standalone shares what the API has."""
     async with open_worker(settings, queue, audio, database, limits) as worker:
         loop = make_loop(worker)
         parts = [asyncio.create_task(part) for part in (loop.main(), reconcile_forever(worker), sweep_forever(worker))]
