@@ -44,7 +44,7 @@ class Trouble(Model):
             return Answer(status=400)
         if dice < 0.12:
             return Answer(text="Sentence 1 breaks off.", cut_after=2)
-        if call.endpoint == "chat" and dice < 0.18:
+        if call.endpoint == "chat" and dice < 0.35:
             return Answer(text="It does not care how long a reply may be. " * 20)
         return answer
 
