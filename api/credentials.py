@@ -14,11 +14,21 @@ FAILURES_OF_A_NAME = per_minute("password/name", 5)
 FAILURES_FROM_AN_ADDRESS = per_minute("password/address", 30)
 
 
+REGISTRATIONS_FROM_AN_ADDRESS = per_minute("registrations/address", 60)
+
+
 class Known(NamedTuple):
     """Who showed their password, and the hash that was kept of it then: only while it is kept they may act on it."""
 
     user_id: UUID
     password_hash: str
+
+
+async def check_registration(stores: Stores, *, address: str) -> None:
+    """Raise TooMany for an address that makes accounts by the dozen: each costs a hash, which sign-ins wait for."""
+    if wait := await stores.limits.hit(REGISTRATIONS_FROM_AN_ADDRESS, address):
+        detail = "Too many accounts are made from this address. Try again later."
+        raise TooMany(detail, retry_after=wait)
 
 
 async def verify(stores: Stores, *, username: str, password: SecretStr, address: str) -> Known:

@@ -31,13 +31,14 @@ Address = Annotated[str, Depends(get_address)]
     "/register",
     status_code=201,
     response_model=UserRead,
-    responses={201: {"headers": CREATED}, **PROBLEM_403, **PROBLEM_409},
+    responses={201: {"headers": CREATED}, **PROBLEM_403, **PROBLEM_409, **PROBLEM_429},
 )
-async def register(body: NewUser, stores: Deps, response: Response) -> User:
+async def register(body: NewUser, stores: Deps, address: Address, response: Response) -> User:
     """Make an account. Where registration is closed an administrator does."""
     if not stores.settings.is_registration_open:
         detail = "Accounts are made by an administrator here."
         raise Forbidden(detail, code="registration_closed")
+    await credentials.check_registration(stores, address=address)
     async with stores.passwords.turn:
         password_hash = await stores.passwords.hash(body.password)
     balance = stores.settings.starting_balance

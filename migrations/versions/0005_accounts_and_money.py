@@ -1,5 +1,7 @@
 """Accounts, their logins and keys; what a step cost, what a job holds back and what it has been charged."""
 
+import unicodedata
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -25,8 +27,14 @@ def upgrade() -> None:
         user.add_column(sa.Column("allowed_models", sa.JSON(), nullable=True))
         for limit in ("requests_per_minute", "jobs_at_a_time", "audio_minutes_per_day", "tokens_per_day"):
             user.add_column(sa.Column(limit, sa.Integer(), nullable=True))
-    table = sa.table("user", sa.column("id", sa.Uuid()), sa.column("role"))
+    table = sa.table("user", sa.column("id", sa.Uuid()), sa.column("role"), sa.column("username"))
     op.execute(table.update().where(table.c.id == LOCAL_USER_ID).values(role="admin"))
+    names = op.get_bind().execute(sa.select(table.c.id, table.c.username)).all()
+    taken = {name for _, name in names}
+    for user_id, name in names:  # they are kept folded from here on, where that is not another's name
+        if (folded := unicodedata.normalize("NFKC", name).casefold()) not in taken:
+            taken.add(folded)
+            op.execute(table.update().where(table.c.id == user_id).values(username=folded))
     op.create_table(
         "login",
         sa.Column("id", sa.Uuid(), nullable=False),

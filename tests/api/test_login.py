@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from sqlmodel import col, select, update
 
 from api import credentials
+from api.credentials import REGISTRATIONS_FROM_AN_ADDRESS
 from api.tokens import ACCESS, REFRESH
 from shared.audio.pool import AudioPool
 from shared.config import Settings
@@ -522,3 +523,13 @@ async def test_the_worker_sweeps_logins(guarded_settings: Settings, audio_pool: 
         finally:
             stopping.set()
             await working
+
+
+async def test_accounts_are_not_made_by_the_dozen(door: Live) -> None:
+    await register(door, "ann")
+    while await door.stores.limits.hit(REGISTRATIONS_FROM_AN_ADDRESS, "127.0.0.1") is None:
+        pass
+    refused = await door.http.post(f"{AUTH}/register", json={"username": "bob", "password": PASSWORD})
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert int(refused.headers["retry-after"]) > 0
+    await login(door, "ann")

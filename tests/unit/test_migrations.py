@@ -131,3 +131,23 @@ async def test_a_migration_that_would_orphan_rows_fails(sqlite_url: str) -> None
     assert ran.returncode != 0
     assert "point nowhere" in ran.stderr
     assert Message.__tablename__ == "message"
+
+
+async def test_names_are_folded_where_that_takes_nobody_elses(filled: str) -> None:
+    await asyncio.to_thread(migrate, filled, "0004", down=True)
+
+    def add(connection: Connection) -> None:
+        for number, name in enumerate(("Ann", "BOB", "bob")):
+            row_id = f"{number:032x}"
+            insert = (
+                'INSERT INTO "user" SELECT :id, created_at, updated_at, :name FROM "user" WHERE username = \'local\''
+            )
+            if connection.dialect.name == "postgresql":
+                insert = insert.replace(":id", "CAST(:id AS uuid)")
+            connection.execute(text(insert), {"id": row_id, "name": name})
+        connection.commit()
+
+    await on(filled, add)
+    await asyncio.to_thread(migrate, filled)
+    names = await on(filled, lambda c: set(c.execute(text('SELECT username FROM "user"')).scalars()))
+    assert names == {"local", "ann", "BOB", "bob"}
