@@ -252,6 +252,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _admin_is_whole(self) -> Self:
+        if bool(self.admin_username) != bool(self.admin_password):
+            msg = "ADMIN_USERNAME and ADMIN_PASSWORD go together"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _production_is_safe(self) -> Self:
         if self.env != "PRODUCTION":
             return self

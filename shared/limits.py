@@ -10,7 +10,7 @@ from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 PREFIX = "parley:limits"
-CONNECTIONS = 50
+CONNECTIONS = 10  # many: a command takes less than a millisecond
 AWAY_S = 0.5  # how long a command waits before Redis counts as away
 PASS_BY_S = 1.0  # how long a Redis that was away is not asked again
 
@@ -40,6 +40,7 @@ class Limits:
     def __init__(self, url: str | None) -> None:
         self._memory = MemoryStorage()
         self._redis: RedisStorage | None = None
+        self._turn = asyncio.Semaphore(CONNECTIONS)  # who waits for it does not wait for Redis
         self._away_until = 0.0
         if url:
             timeouts = {"timeout": AWAY_S, "socket_timeout": AWAY_S, "socket_connect_timeout": AWAY_S}
@@ -67,20 +68,26 @@ class Limits:
     async def _ask(self, rule: Rule, names: tuple[str, ...], cost: int, *, count: bool) -> float | None:
         who = hashlib.sha256("\x00".join(names).encode()).hexdigest()
         key = f"{rule.namespace}/{who}/{rule.get_expiry()}"
-        clock = asyncio.get_running_loop()
-        if self._redis and clock.time() >= self._away_until:
-            if self._away_until:
-                self._away_until = clock.time() + PASS_BY_S  # one asks whether it is back, the others pass by
-            try:
-                async with asyncio.timeout(AWAY_S):
-                    wait = await _wait(self._redis, rule, key, cost, count=count)
-            except (RedisError, OSError, TimeoutError) as error:
-                self._away_until = clock.time() + PASS_BY_S
-                log.warning("limits.redis_away", error=type(error).__name__)
-            else:
-                self._away_until = 0.0
-                return wait
+        if self._redis and not self._is_away():
+            async with self._turn:
+                if not self._is_away():  # it may have turned out meanwhile
+                    try:
+                        return await self._ask_redis(self._redis, rule, key, cost, count=count)
+                    except (RedisError, OSError, TimeoutError) as error:
+                        self._away_until = asyncio.get_running_loop().time() + PASS_BY_S
+                        log.warning("limits.redis_away", error=type(error).__name__)
         return await _wait(self._memory, rule, key, cost, count=count)
+
+    def _is_away(self) -> bool:
+        return asyncio.get_running_loop().time() < self._away_until
+
+    async def _ask_redis(self, redis: RedisStorage, rule: Rule, key: str, cost: int, *, count: bool) -> float | None:
+        if self._away_until:
+            self._away_until = asyncio.get_running_loop().time() + PASS_BY_S  # one asks, the others pass by meanwhile
+        async with asyncio.timeout(AWAY_S):
+            wait = await _wait(redis, rule, key, cost, count=count)
+        self._away_until = 0.0
+        return wait
 
 
 async def _wait(store: MemoryStorage | RedisStorage, rule: Rule, key: str, cost: int, *, count: bool) -> float | None:

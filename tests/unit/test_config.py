@@ -130,6 +130,13 @@ def test_database_urls_as_hosts_hand_them_out_are_understood(given: str, meant: 
         {"blob_url": "ftp://h/x"},
         {"openai_base_url": "localhost:1234"},
         {"ai_chat": "openai/gpt"},
+        {"trusted_proxies": "*"},
+        {"trusted_proxies": "10.0.0.1/8"},
+        {"trusted_proxies": "127.0.0.1, proxy"},
+        {"admin_username": "root"},
+        {"admin_password": "correct horse"},
+        {"admin_username": "root", "admin_password": "short"},
+        {"admin_username": "a\nb", "admin_password": "correct horse"},
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_the_start(wrong: dict[str, Any]) -> None:
