@@ -24,8 +24,8 @@ async def test_readiness_counts_the_workers(parley: Live) -> None:
         if body["workers"]:
             break
         await asyncio.sleep(0.05)
-    assert body["status"] == "ready"
     assert body["reasons"] == []
+    assert body["status"] == "ready"
     assert body["checks"] == {"sql": True, "blobs": True, "redis": True}
 
 

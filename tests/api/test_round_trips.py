@@ -72,6 +72,8 @@ COSTS = [
     Cost("GET /api/v1/job/{job_id}/audio", 1, 0),
     Cost("GET /api/v1/job/{job_id}/audio?stream=1", 1, 0),
     Cost("GET /api/v1/job/{job_id}/events", 2, 0),
+    Cost("GET /api/v1/model", 0, 0),
+    Cost("GET /api/v1/usage?by=session", 2, 0),
     Cost("POST /api/v1/agent", 2, 1, {"json": AGENT}),
     Cost("POST /api/v1/agent", 3, 1, {"json": AGENT, "headers": {"Idempotency-Key": "another"}}),
     Cost("PUT /api/v1/agent/{agent_id}", 2, 1, {"json": AGENT}),
@@ -103,7 +105,7 @@ COSTS = [
     Cost("GET /api/v1/admin/job", 2, 0),
     Cost("GET /api/v1/admin/job/{job_id}", 2, 0),
     Cost("POST /api/v1/admin/job/{job_id}/cancel", 8, 1, job="queued elsewhere"),
-    Cost("POST /api/v1/admin/job/{job_id}/retry", 7, 1, job="failed elsewhere"),
+    Cost("POST /api/v1/admin/job/{job_id}/retry", 10, 1, job="failed elsewhere"),  # by its owner's limits
     Cost("DELETE /api/v1/session/{session_id}", 5, 1),
     Cost("DELETE /api/v1/agent/{agent_id}", 6, 1),
 ]
