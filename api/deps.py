@@ -51,7 +51,7 @@ async def get_db_read(stores: Annotated[Stores, Depends(get_stores)]) -> AsyncIt
 
 async def get_page(
     cursor: Annotated[
-        str | None, Query(max_length=200, description="`next_cursor` of the page before.", examples=[None])
+        str | None, Query(max_length=600, description="`next_cursor` of the page before.", examples=[None])
     ] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="How many items at most.")] = 50,
 ) -> PageRequest:

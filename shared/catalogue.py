@@ -7,7 +7,7 @@ from decimal import ROUND_UP, Decimal
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from shared.config import ModelRef, Role
 from shared.money import UNIT, ZERO
@@ -37,6 +37,11 @@ class CatalogueModel(BaseModel):
     per_audio_minute: Price | None = None
     per_million_characters: Price | None = None
     retires_on: date | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _is_named_as_elsewhere(cls, name: str) -> str:
+        return str(ModelRef.parse(name))
 
     @model_validator(mode="after")
     def _has_the_prices_of_its_kind(self) -> Self:

@@ -43,17 +43,17 @@ async def run_job(ctx: dict[str, Any], job_id: str) -> None:
         except LeaseLostError:
             log.warning("job.lease_lost", attempt=claim.attempt)
         except CancelRequestedError:
-            await _settle(worker, claim, None)
+            await _settle(worker, claim, None, turn)
         except StepFailedError as failed:
-            await _settle(worker, claim, failed)
+            await _settle(worker, claim, failed, turn)
         except asyncio.CancelledError:
-            await finish(asyncio.create_task(_hand_back(worker, claim)))
+            await finish(asyncio.create_task(_hand_back(worker, turn)))
             raise
         except AppError as error:
-            await _settle(worker, claim, StepFailedError(OUTSIDE, error))
+            await _settle(worker, claim, StepFailedError(OUTSIDE, error), turn)
         except Exception:  # whatever it is, the job must end and the worker must not
             log.exception("job.broke")
-            await _settle(worker, claim, StepFailedError(OUTSIDE, _ours()))
+            await _settle(worker, claim, StepFailedError(OUTSIDE, _ours()), turn)
 
 
 def _ours() -> AppError:
@@ -67,7 +67,7 @@ async def _taken(worker: Worker, job_id: UUID) -> Turn | None:
         return await asyncio.shield(claiming)
     except asyncio.CancelledError:
         if turn := await finish(claiming):
-            await finish(asyncio.create_task(_hand_back(worker, turn.claim)))
+            await finish(asyncio.create_task(_hand_back(worker, turn)))
         raise
     except Exception:  # as in `run_job`
         log.exception("job.broke")
@@ -115,19 +115,25 @@ async def _keep_lease(worker: Worker, claim: Claim) -> None:
             pause_s = min(AGAIN_S, worker.settings.lease_s / 3)  # when SQL is back, before anybody may take the job
 
 
-async def _settle(worker: Worker, claim: Claim, failed: StepFailedError | None) -> None:
+async def _settle(worker: Worker, claim: Claim, failed: StepFailedError | None, turn: Turn | None = None) -> None:
     """End a job as cancelled, or as its failed step demands; a lost lease leaves it to whoever has it now."""
     try:
         if failed is None:
-            await save(worker, lambda db: jobs.cancelled(db, claim))
+            await save(worker, lambda db: _cancel(db, claim, turn))
         else:
             await save(worker, lambda db: _fail(db, worker, claim, failed))
     except CancelRequestedError:
-        await _settle(worker, claim, None)
+        await _settle(worker, claim, None, turn)
     except LeaseLostError:
         log.warning("job.lease_lost", attempt=claim.attempt)
     except Unavailable:
         log.warning("job.not_settled", attempt=claim.attempt)  # it was, as far as can be told; else its lease runs out
+
+
+async def _cancel(db: AsyncSession, claim: Claim, turn: Turn | None) -> None:
+    if turn:
+        await steps.save_unpaid(db, turn)
+    await jobs.cancelled(db, claim)
 
 
 async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFailedError) -> None:
@@ -146,14 +152,15 @@ async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFail
         log.error("job.failed", step=failed.name, code=error.code)
 
 
-async def _hand_back(worker: Worker, claim: Claim) -> None:
+async def _hand_back(worker: Worker, turn: Turn) -> None:
+    claim = turn.claim
     try:
         async with worker.database.write() as db:
             await jobs.fence(db, claim)
             await jobs.hand_back(db, claim)
         log.info("job.handed_back", attempt=claim.attempt)
     except CancelRequestedError:
-        await _settle(worker, claim, None)
+        await _settle(worker, claim, None, turn)
     except (LeaseLostError, Unavailable):
         log.warning("job.not_handed_back", attempt=claim.attempt)  # its lease runs out by itself
 

@@ -81,19 +81,17 @@ async def hold(
     Their sessions are locked, and the jobs are not added yet. SQL is asked nothing for an account without restrictions.
     Raises PaymentRequired, TooMany, and Invalid for a model that the account may not use.
     """
-    amounts: list[Decimal | None] = [None] * len(asks)
-    if account.is_metered:
-        most, spare = await bounds(db, tariff, account, asks, before=before)
-        if account.balance is not None:
-            amounts = [*most]
-            await _hold(db, account, sum(most, ZERO), spare)
+    most, spare = await bounds(db, tariff, account, asks, before=before) if account.is_metered else ([], ZERO)
     if account.jobs_at_a_time is not None:
         await db.exec(_LOCK, params={"user": account.id})
         unfinished = (await db.exec(_UNFINISHED, params={"user": account.id})).one()
         if unfinished + len(asks) > account.jobs_at_a_time:
             detail = f"This account may have {account.jobs_at_a_time} unfinished jobs at a time."
             raise TooMany(detail, retry_after=BUSY_RETRY_S)
-    return amounts
+    if account.balance is None:
+        return [None] * len(asks)
+    await _hold(db, account, sum(most, ZERO), spare)  # last: whatever raises, nothing was written
+    return [*most]
 
 
 async def settle(db: AsyncSession, job_ids: Sequence[UUID]) -> None:

@@ -7,7 +7,7 @@ from math import ceil
 from typing import Any, NamedTuple, Self, get_args
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, bindparam, func
+from sqlalchemy import Integer, Uuid, bindparam, func, type_coerce
 from sqlalchemy import select as sql_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,7 +16,7 @@ from shared.config import ModelRef, Role, Settings
 from shared.db import octets
 from shared.errors import Invalid
 from shared.models import Agent, Message, Session, User, table
-from shared.money import ZERO
+from shared.money import ZERO, Money
 from shared.services.page import padded
 from shared.services.user import Account
 
@@ -40,7 +40,9 @@ _earlier = (
     .subquery()
 )
 _prompts = (_agent.c.prompt, _agent.c.personality, _session.c.prompt, _session.c.summary)
-_spare = sql_select(_user.c.balance - _user.c.reserved).where(_user.c.id == bindparam("user", type_=Uuid()))
+_spare = sql_select(type_coerce(_user.c.balance - _user.c.reserved, Money())).where(
+    _user.c.id == bindparam("user", type_=Uuid())
+)
 _SIZES = (
     sql_select(
         _session.c.id,
@@ -149,10 +151,10 @@ def input_tokens_for(
     left: Decimal, chat: CatalogueModel, tts: CatalogueModel | None, *, max_reply_tokens: int
 ) -> int | None:
     """How many tokens a chat model may read for what is left of a job's money; None for any number."""
-    if not chat.per_million_input_tokens:
-        return None
     left -= _reply_cost(chat, tts, max_reply_tokens)
-    return max(0, int(left / chat.per_million_input_tokens * MILLION))
+    if left < 0:
+        return 0
+    return int(left / chat.per_million_input_tokens * MILLION) if chat.per_million_input_tokens else None
 
 
 def _roles(ask: Ask) -> list[Role]:

@@ -110,18 +110,18 @@ async def _hold(
     db: AsyncSession, said: Sequence[Submission], ahead: Mapping[UUID, int], budget: jobs.Budget
 ) -> dict[UUID, Decimal | None]:
     """What is held back for each job, by its id; nothing of an account whose jobs can't all be had."""
-    owned: defaultdict[Account, list[Submission]] = defaultdict(list)
+    owned: defaultdict[UUID, list[Submission]] = defaultdict(list)
     for one in said:
-        owned[one.account].append(one)
+        owned[one.owner_id].append(one)
     held: dict[UUID, Decimal | None] = {}
-    for account, theirs in sorted(owned.items(), key=lambda one: one[0].id):
+    for _, theirs in sorted(owned.items()):
         before: Counter[UUID] = Counter()
         asks = []
         for one in theirs:
             asks.append(one.ask(ahead.get(one.session_id, 0) + before[one.session_id]))
             before[one.session_id] += 1
         with suppress(PaymentRequired, TooMany, Invalid):  # it is told when each is submitted by itself
-            amounts = await balances.hold(db, budget.tariff, account, asks)
+            amounts = await balances.hold(db, budget.tariff, theirs[-1].account, asks)
             held |= {one.job_id: amount for one, amount in zip(theirs, amounts, strict=True)}
     return held
 

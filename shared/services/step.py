@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from shared.db import db_now, seconds
 from shared.models import (
+    LOCAL_USER_ID,
     Blob,
     BlobPurpose,
     Message,
@@ -26,6 +27,7 @@ from shared.models import (
 from shared.services import blob as blobs
 from shared.services import job as jobs
 from shared.services import message as messages
+from shared.services import session as sessions
 from shared.services.job import Claim
 from shared.services.turn import SPEAK, StepDone, Turn
 
@@ -116,6 +118,16 @@ async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blo
     spoken = select(Step.blob_id).where(Step.job_id == turn.job.id, col(Step.blob_id).is_not(None))
     await blobs.bury(db, col(Blob.id).in_(spoken))
     await jobs.succeed(db, turn.claim)
+
+
+async def save_unpaid(db: AsyncSession, turn: Turn) -> None:
+    """Note, right before a turn ends as cancelled, what its reply used that was told while it was written.
+
+    Whoever followed the job has read it.
+    """
+    if turn.unpaid and turn.job.owner_id != LOCAL_USER_ID:
+        await sessions.lock(db, turn.claim.session_id)
+        await _save_usage(db, turn, turn.unpaid)
 
 
 async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, code: str) -> None:

@@ -20,6 +20,7 @@ from shared.models import (
     Step,
     StepStatus,
     Usage,
+    User,
     table,
 )
 from shared.money import ZERO
@@ -31,11 +32,12 @@ SPEAK = "speak/"  # before the number of a sentence, the name of its step
 _message, _step = table(Message), table(Step)
 _job_id, _session_id = bindparam("job", type_=Uuid()), bindparam("session", type_=Uuid())
 _TURNS = (
-    select(Job, Session, Agent, Message, Blob)  # type: ignore[call-overload]  # typed for four at most
+    select(Job, Session, Agent, Message, Blob, User.allowed_models)  # type: ignore[call-overload]  # typed for four at most
     .join(Session, col(Session.id) == col(Job.session_id))
     .join(Agent, col(Agent.id) == col(Session.agent_id))
     .join(Message, (col(Message.job_id) == col(Job.id)) & (col(Message.role) == MessageRole.USER))
     .join(Blob, col(Blob.id) == col(Message.blob_id), isouter=True)
+    .join(User, col(User.id) == col(Job.owner_id))
     .where(col(Job.id).in_(bindparam("jobs", type_=Uuid(), expanding=True)))
 )
 _EARLIER = (
@@ -69,7 +71,7 @@ class Turn:
 
     `history` is what was said before, oldest first; while the turn runs nothing is said in its session.
     `steps` are the finished ones by name, `sentence_keys` the blob keys of those that were spoken. `left` is what is
-    left, as the attempt begins, of the money that is held back for it; None when nothing is.
+    left of the money that is held back for it; None when nothing is. `unpaid` is a reply that was told, and not saved.
     """
 
     claim: Claim
@@ -83,6 +85,8 @@ class Turn:
     steps: dict[str, "Step | StepDone"]
     sentence_keys: dict[str, str]
     left: Decimal | None
+    allowed_models: Sequence[str] | None
+    unpaid: "StepDone | None" = None
 
     @property
     def language(self) -> str:
@@ -136,6 +140,7 @@ async def _turn(
     agent: Agent,
     message: Message,
     voice_note: Blob | None,
+    allowed_models: list[str] | None,
     *,
     history: int,
 ) -> Turn:
@@ -153,6 +158,7 @@ async def _turn(
         steps={},
         sentence_keys={},
         left=job.reserved,
+        allowed_models=allowed_models,
     )
     if claim.attempt > 1:
         turn.reply = (await db.exec(_REPLY, params={"job": job.id})).first()

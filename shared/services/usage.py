@@ -1,6 +1,6 @@
 """The rules of usage: what a user's steps came to, added up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -27,6 +27,12 @@ _SUMS = (
 )
 
 
+def _text(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError(text)  # PostgreSQL knows no such character
+    return text
+
+
 class UsageBy(StrEnum):
     """What usage is added up by."""
 
@@ -36,9 +42,9 @@ class UsageBy(StrEnum):
     SESSION = "session"
 
 
-_KEYS: dict[UsageBy, tuple[ColumnElement[Any], type]] = {
-    UsageBy.DAY: (utc_day(_usage.c.created_at), str),
-    UsageBy.MODEL: (_usage.c.provider + literal("/") + _usage.c.model, str),
+_KEYS: dict[UsageBy, tuple[ColumnElement[Any], Callable[[str], Any]]] = {
+    UsageBy.DAY: (utc_day(_usage.c.created_at), _text),
+    UsageBy.MODEL: (_usage.c.provider + literal("/") + _usage.c.model, _text),
     UsageBy.AGENT: (_usage.c.agent_id, UUID),
     UsageBy.SESSION: (_usage.c.session_id, UUID),
 }
@@ -87,7 +93,7 @@ def _of(owner_id: UUID, first: date | None, last: date | None) -> list[ColumnEle
     which: list[ColumnElement[bool]] = [_usage.c.owner_id == owner_id]
     if first:
         which.append(_usage.c.created_at >= _midnight(first))
-    if last:
+    if last and last < date.max:
         which.append(_usage.c.created_at < _midnight(last) + timedelta(days=1))
     return which
 

@@ -1,12 +1,14 @@
 """What a user with a balance meets: 402 when it does not reach, and usage that adds up."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 from sqlmodel import col, update
 
 from shared.models import User
@@ -89,7 +91,9 @@ async def test_usage_is_found_by_day_and_page(guarded: Live) -> None:
     ]["jobs"] == 3
     assert (await usage(guarded, **{"from": str(today + timedelta(days=2))}))["items"] == []
     assert (await usage(guarded, to=str(today - timedelta(days=2))))["total"]["cost"] == "0"
-    for wrong in ({"by": "colour"}, {"from": "yesterday"}, {"cursor": "x"}, {"to": "0001-01-01x"}):
+    assert (await usage(guarded, to="9999-12-31"))["total"]["jobs"] == 3
+    nul = {"by": "model", "cursor": "AA"}
+    for wrong in ({"by": "colour"}, {"from": "yesterday"}, {"by": "agent", "cursor": "x"}, {"to": "0001-01-01x"}, nul):
         assert (await guarded.http.get(f"{API}/usage", params=wrong)).status_code == 422
     guarded.http.headers.update(await guarded.sign_in("bob"))
     assert (await usage(guarded))["items"] == []
@@ -239,3 +243,67 @@ async def test_the_tokens_of_a_day_are_counted_when_they_are_used(guarded: Live)
     assert refused.json()["code"] == "rate_limited"
     assert "tokens a day" in refused.json()["detail"]
     assert int(refused.headers["retry-after"]) > 60
+
+
+async def test_who_followed_a_reply_and_cancels_pays_for_what_was_read(guarded: Live, fake: FakeOpenAI) -> None:
+    await customer(guarded, balance=Decimal(1))
+    said = Answer(pieces=["Breakfast ", "is ", "at seven."], stall_after=3)
+    fake.script.add("chat", said)
+    job = await guarded.text((await guarded.session())["id"])
+    async with guarded.http.stream("GET", job["links"]["events"]) as events:
+        async for line in events.aiter_lines():
+            if line == "event: delta":
+                break
+    assert (await guarded.http.post(job["links"]["cancel"])).status_code == 200
+    assert (await guarded.done(job))["status"] == "cancelled"
+    spent = Decimal((await usage(guarded))["total"]["cost"])
+    assert spent > 0
+    after = await account(guarded)
+    assert (Decimal(after["balance"]), after["reserved"]) == (1 - spent, "0")
+
+
+async def test_a_spoken_reply_that_grows_beyond_what_was_held_back_ends_and_may_be_retried(
+    guarded: Live, fake: FakeOpenAI
+) -> None:
+    await customer(guarded, balance=Decimal(1))
+    long = " ".join(f"This is sentence number {number} of a reply that does not end." for number in range(600))
+    fake.script.add("chat", Answer(text=long))
+    job = await guarded.text((await guarded.session())["id"], reply_audio=True)
+    job = await guarded.done(job)
+    assert (job["status"], job["error"]["code"]) == ("failed", "insufficient_balance")
+    by_model = (await usage(guarded, by="model"))["items"]
+    assert "waived/waived" not in {item["model"] for item in by_model}
+    spoken = fake.script.count("speech")
+    assert 0 < spoken < 600
+    assert (await account(guarded))["reserved"] == "0"
+
+
+async def test_an_agent_moved_to_a_model_that_is_not_allowed_is_not_asked(guarded: Live, fake: FakeOpenAI) -> None:
+    await customer(guarded, allowed_models=["openai/gpt-6-sol"])
+    agent = await guarded.agent(ai_chat="openai/gpt-6-sol")
+    session = await guarded.session(agent_id=agent["id"])
+    fake.script.add("chat", Answer(hold=True))
+    first = await guarded.text(session["id"])
+    await guarded.running(first)
+    second = await guarded.text(session["id"])
+    assert (await guarded.http.patch(f"{API}/agent/{agent['id']}", json={"ai_chat": None})).status_code == 200
+    fake.script.release()
+    assert (await guarded.done(first))["status"] == "succeeded"
+    job = await guarded.done(second)
+    assert (job["status"], job["error"]["code"]) == ("failed", "model_not_allowed")
+    assert len(fake.script.of("chat")) == 1
+
+
+@pytest.mark.parametrize("told", [-1_000_000_000, 10**25, True, "12", 2**31])
+async def test_what_a_model_server_miscounts_is_estimated(guarded: Live, fake: FakeOpenAI, told: Any) -> None:
+    await customer(guarded, balance=Decimal(1))
+    chunk = {"choices": [{"delta": {"content": "Seven."}, "finish_reason": "stop"}]}
+    counted = {"choices": [], "usage": {"prompt_tokens": told, "completion_tokens": told}}
+    body = [f"data: {json.dumps(part)}\n\n" for part in (chunk, counted)]
+    fake.script.add("chat", Answer(raw=[*body, "data: [DONE]\n\n"], content_type="text/event-stream"))
+    job = await guarded.done(await guarded.text((await guarded.session())["id"]))
+    assert job["status"] == "succeeded"
+    total = (await usage(guarded))["total"]
+    assert 0 < total["input_tokens"] < 1_000
+    assert 0 < Decimal(total["cost"]) < Decimal("0.001")
+    assert Decimal((await account(guarded))["balance"]) == 1 - Decimal(total["cost"])

@@ -45,7 +45,8 @@ class OpenAIProvider:
         self.limits = Limits()
         self._timeouts = timeouts
         # OpenAI refuses the older name, and most servers that speak its API know no other.
-        self._max_tokens = "max_tokens" if base_url else "max_completion_tokens"
+        host = urlsplit(base_url or OPENAI_URL).hostname or ""
+        self._max_tokens = "max_completion_tokens" if host.endswith("openai.com") else "max_tokens"
         self._client = openai.AsyncOpenAI(
             api_key=_checked_key(name, api_key) or NO_KEY,
             base_url=_checked_url(name, base_url or OPENAI_URL),

@@ -3,6 +3,7 @@
 from worker.providers.base import ChatUsage
 
 MAX_REPLY_CHARS = 1_000_000
+MAX_TOKENS = 10_000_000  # beyond any window: what a server says beyond that is no count
 
 
 class Reply:
@@ -38,7 +39,7 @@ class Reply:
     def _count(self, usage: object) -> None:
         for field, told in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens")):
             count = _field(usage, told)
-            if isinstance(count, int):
+            if type(count) is int and 0 <= count <= MAX_TOKENS:
                 setattr(self._usage, field, count)
 
 

@@ -1,5 +1,7 @@
 """What a model reads before it replies: who it is, where the conversation stands, and the last messages."""
 
+from collections.abc import Sequence
+
 from shared.models import MessageRole
 from shared.services.bound import MESSAGE_TOKENS
 from shared.services.turn import Turn
@@ -24,17 +26,18 @@ def build(turn: Turn, *, language: str, most: int | None = None) -> list[ChatMes
     """
     system = ChatMessage("system", _instructions(turn, language))
     left = WINDOW_TOKENS - tokens_of(system.content)
-    paid = None if most is None else most - _most_tokens_of(system.content)
+    paid = None if most is None else most - most_tokens_of([system])
     kept: list[ChatMessage] = []
     for role, text in [(MessageRole.USER, turn.message.text or ""), *reversed(turn.history)]:
+        message = ChatMessage("user" if role == MessageRole.USER else "assistant", text)
         left -= tokens_of(text)
         if paid is not None:
-            paid -= _most_tokens_of(text)
+            paid -= most_tokens_of([message])
             if paid < 0 and not kept:
                 raise too_dear()
         if kept and (left < 0 or (paid is not None and paid < 0)):
             break
-        kept.append(ChatMessage("user" if role == MessageRole.USER else "assistant", text))
+        kept.append(message)
     return [system, *reversed(kept)]
 
 
@@ -56,6 +59,6 @@ def tokens_of(text: str) -> int:
     return len(text.encode()) // BYTES_PER_TOKEN + 4
 
 
-def _most_tokens_of(text: str) -> int:
-    """A token has at least one byte."""
-    return len(text.encode()) + MESSAGE_TOKENS
+def most_tokens_of(messages: Sequence[ChatMessage]) -> int:
+    """The most tokens that messages can be: each has at least one byte."""
+    return sum(len(message.content.encode()) + MESSAGE_TOKENS for message in messages)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.errors import PaymentRequired
+from shared.errors import Invalid, PaymentRequired
 from shared.services.bound import input_tokens_for
 from shared.services.turn import Turn
 from worker.providers.registry import Model
@@ -14,10 +14,20 @@ def too_dear() -> PaymentRequired:
     return PaymentRequired("The job would cost more than when it was submitted. Retry it to have it counted anew.")
 
 
-def check(turn: Turn, model: Model, **used: Any) -> None:
-    """Raise PaymentRequired when what is left of a turn's money does not cover so much of a model."""
-    if turn.left is not None and not (model.entry.is_priced and model.entry.cost(**used) <= turn.left):
+def allow(turn: Turn, model: Model) -> None:
+    """Raise Invalid when the turn's owner may not use a model."""
+    if turn.allowed_models is not None and model.entry.id not in turn.allowed_models:
+        raise Invalid(f"This account may not use {model.entry.id}.", code="model_not_allowed")
+
+
+def spend(turn: Turn, model: Model, **used: Any) -> None:
+    """Take what so much of a model costs off what is left; raises PaymentRequired when that is less."""
+    if turn.left is None:
+        return
+    cost = model.entry.cost(**used)
+    if not model.entry.is_priced or cost > turn.left:
         raise too_dear()
+    turn.left -= cost
 
 
 def input_tokens(worker: Worker, turn: Turn, chat: Model) -> int | None:

@@ -1,6 +1,7 @@
 """The second step of a turn: the reply."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -15,10 +16,10 @@ from worker.providers.offline import OfflineProvider
 from worker.providers.registry import Model
 from worker.state import Worker
 from worker.turn import money
-from worker.turn.context import build, tokens_of
+from worker.turn.context import build, most_tokens_of, tokens_of
 from worker.turn.save import save
 from worker.turn.speak import Speech
-from worker.turn.step import sha256, step
+from worker.turn.step import Timer, sha256, step
 from worker.turn.words import Words
 
 NO_SPEECH = {
@@ -53,23 +54,7 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
         if not text:
             say(words.add(_without_speech(turn, language)))
         else:
-            timer.model = model = worker.models.resolve("chat", turn.agent.ai_chat)
-            usage = ChatUsage()
-            asked = build(turn, language=language, most=money.input_tokens(worker, turn, model))
-            most = worker.settings.max_reply_tokens if turn.left is not None else None
-            streamed = model.provider.stream_chat(asked, model=model.model, usage=usage, max_tokens=most)
-            async with aclosing(streamed) as pieces:
-                async for piece in pieces:
-                    say(words.add(piece))
-            say(words.finish())
-            done = StepDone(
-                name="reply",
-                duration_ms=timer.ms,
-                provider=model.provider_name,
-                model=model.model,
-                input_hash=sha256(text),
-                used=_used(turn, model, usage, asked, words.text),
-            )
+            done = await _ask(worker, turn, language, timer, words, say)
         first = speech is None and turn.claim.attempt == 1
         if not (first and await worker.replies.save(Reply(turn, words.text, language, done))):
             spoken = speech.hashes() if speech else {}
@@ -77,9 +62,39 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
                 worker,
                 lambda db: steps.save_reply(db, turn, text=words.text, language=language, done=done, spoken=spoken),
             )
+    turn.unpaid = None
     if done.used and turn.job.owner_id != LOCAL_USER_ID:
         tokens = (done.used.input_tokens or 0) + (done.used.output_tokens or 0)
         await worker.limits.tokens_used(turn.job.owner_id, tokens)
+
+
+async def _ask(
+    worker: Worker, turn: Turn, language: str, timer: Timer, words: Words, say: Callable[[str], None]
+) -> StepDone:
+    """Ask the chat model. What was told of its answer is kept in `turn.unpaid`, however it ends."""
+    timer.model = model = worker.models.resolve("chat", turn.agent.ai_chat)
+    money.allow(turn, model)
+    usage = ChatUsage()
+    asked = build(turn, language=language, most=money.input_tokens(worker, turn, model))
+    most = worker.settings.max_reply_tokens if turn.left is not None else None
+    money.spend(turn, model, input_tokens=most_tokens_of(asked), output_tokens=most)
+    streamed = model.provider.stream_chat(asked, model=model.model, usage=usage, max_tokens=most)
+    try:
+        async with aclosing(streamed) as pieces:
+            async for piece in pieces:
+                say(words.add(piece))
+        say(words.finish())
+    finally:
+        done = StepDone(
+            name="reply",
+            duration_ms=timer.ms,
+            provider=model.provider_name,
+            model=model.model,
+            input_hash=sha256(turn.message.text or ""),
+            used=_used(turn, model, usage, asked, words.text),
+        )
+        turn.unpaid = done if words.text else None
+    return done
 
 
 async def language_of(turn: Turn) -> str:

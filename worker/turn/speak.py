@@ -47,8 +47,7 @@ class Speech:
         try:
             with step("speak"):
                 self._model = worker.models.resolve("tts", turn.agent.ai_tts)
-                if turn.reply:
-                    money.check(turn, self._model, characters=len(turn.reply.text or ""))
+                money.allow(turn, self._model)
         except StepFailedError as error:
             self._failed = error
 
@@ -104,7 +103,18 @@ class Speech:
             model = f"{self._model.provider_name}/{self._model.model}" if self._model else ""
             self._hashes[name] = sha256(f"{model}|{self._turn.agent.voice}|{self._language}|{text}")
             if self._failed is None and self._model:
+                try:
+                    with step(name):
+                        if not self._is_saved(name):
+                            money.spend(self._turn, self._model, characters=len(text))
+                except StepFailedError as error:
+                    self._failed = error
+                    return
                 self._sentences.append(asyncio.create_task(self._run(name, text, self._model)))
+
+    def _is_saved(self, name: str) -> bool:
+        saved = self._turn.steps.get(name)
+        return bool(saved and saved.input_hash == self._hashes[name] and name in self._turn.sentence_keys)
 
     async def _run(self, name: str, text: str, model: Model) -> Sound | None:
         first = name == "speak/1"
@@ -126,8 +136,7 @@ class Speech:
         input_hash = self._hashes[name]
         with step(name) as timer:
             timer.model = model
-            saved = self._turn.steps.get(name)
-            if saved and saved.input_hash == input_hash and name in self._turn.sentence_keys:
+            if self._is_saved(name):
                 with suppress(NotFound):  # bytes that went missing are spoken again
                     kept = await self._worker.blobs.read(self._turn.sentence_keys[name])
                     return await self._like_the_first(await self._measured(bytes, kept), first=first)

@@ -37,7 +37,8 @@ async def transcribe(worker: Worker, turn: Turn) -> None:
         if turn.voice_note is None:
             raise Upstream("The voice note is gone.", code="audio_gone")
         timer.model = model = worker.models.resolve("stt", turn.agent.ai_stt)
-        money.check(turn, model, audio_s=turn.voice_note.duration_s)
+        money.allow(turn, model)
+        money.spend(turn, model, audio_s=turn.voice_note.duration_s)
         prepared = await _prepare(worker, turn.voice_note, model)
         hint = turn.job.language_hint
         heard = await _hear(prepared, model, hint) if not prepared.silent else None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,7 +25,7 @@ from shared.services import overdue
 from shared.services import session as sessions
 from shared.services import step as steps
 from shared.services import turn as turns
-from shared.services.bound import input_tokens_for
+from shared.services.bound import Ask, bounds, input_tokens_for
 from shared.services.message import Submission
 from shared.services.turn import StepDone, Turn, Used
 from shared.services.user import Account
@@ -411,3 +412,48 @@ def test_what_is_left_says_how_much_a_model_may_read() -> None:
     assert input_tokens_for(left, PRICED, SPEAKING, **most) == 0
     free = TARIFF.catalogue.get("chat", ModelRef("offline", "offline"))
     assert input_tokens_for(ZERO, free, None, **most) is None
+    assert input_tokens_for(ZERO, free, SPEAKING, **most) == 0
+
+
+async def test_a_batch_that_has_too_many_jobs_holds_back_nothing(purse: Purse) -> None:
+    await purse.open("10", jobs_at_a_time=1)
+    sessions_ = [await purse.session() for _ in range(3)]
+    said = [Submission(uuid7(), purse.account, one, reply_audio=False, text="Hello") for one in sessions_]
+    assert await purse.write(lambda db: messages.submit_many(db, said, BUDGET)) == [None] * 3
+    assert await purse.state() == (10, 0)
+
+
+async def test_two_logins_of_one_user_are_one_user_in_a_batch(purse: Purse) -> None:
+    await purse.open(None, jobs_at_a_time=1)
+    other = replace(purse.account, login_id=uuid7())
+    said = [
+        Submission(uuid7(), account, await purse.session(), reply_audio=False, text="Hello")
+        for account in (purse.account, other)
+    ]
+    assert await purse.write(lambda db: messages.submit_many(db, said, BUDGET)) == [None, None]
+
+
+async def test_who_can_not_pay_waits_for_nobody(purse: Purse) -> None:
+    await purse.open("0.002")  # less than a turn may cost
+    session = await purse.session()
+    async with purse.database.write() as db:
+        sizes = await bounds(db, TARIFF, purse.account, [Ask(session, speak=False, text="Hello")])
+    most, spare = sizes
+    assert spare == Decimal("0.002")
+    assert most[0] > spare
+
+
+async def test_a_cancelled_turn_pays_for_the_reply_that_was_told(purse: Purse) -> None:
+    await purse.open("1")
+    job_id = await purse.submit(await purse.session())
+    turn = await purse.begin(job_id)
+    turn.unpaid = StepDone("reply", 5, "openai", "gpt-6-luna", used=Used(10, 20, cost=Decimal("0.0002")))
+    await purse.write(lambda db: jobs.cancel(db, owner_id=purse.id, job_id=job_id))
+
+    async def end(db: AsyncSession) -> None:
+        await steps.save_unpaid(db, turn)
+        await jobs.cancelled(db, turn.claim)
+
+    await purse.write(end)
+    assert await purse.used() == Decimal("0.0002")
+    assert await purse.state() == (Decimal("0.9998"), 0)
