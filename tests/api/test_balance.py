@@ -307,3 +307,19 @@ async def test_what_a_model_server_miscounts_is_estimated(guarded: Live, fake: F
     assert 0 < total["input_tokens"] < 1_000
     assert 0 < Decimal(total["cost"]) < Decimal("0.001")
     assert Decimal((await account(guarded))["balance"]) == 1 - Decimal(total["cost"])
+
+
+async def test_a_retried_job_that_is_tried_again_is_not_asked_to_pay_twice(guarded: Live, fake: FakeOpenAI) -> None:
+    await customer(guarded, balance=Decimal(1))
+    said = " ".join(f"This sentence has the number {number} and some more words." for number in range(1, 10))
+    fake.script.add("chat", Answer(text=said))
+    fake.script.always("speech", Answer(status=400))
+    job = await guarded.done(await guarded.text((await guarded.session())["id"], reply_audio=True))
+    assert job["status"] == "failed"
+    fake.script.always("speech", None)
+    fake.script.add("speech", Answer(status=500, when="number 9"))
+    assert (await guarded.http.post(f"{job['links']['self']}/retry")).status_code == 202
+    job = await guarded.done(job)
+    assert (job["status"], job["error"]) == ("succeeded", None)
+    assert job["attempt"] == 3
+    assert fake.script.count("chat") == 1

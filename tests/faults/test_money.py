@@ -220,5 +220,4 @@ async def test_money_is_never_wrong(parley: Deployment, chance: Random, tmp_path
     waived = await parley.sql.rows("SELECT cost FROM \"usage\" WHERE step = 'waived'")
     print(f"{dict(sorted(seen.items()))}, ended: {dict(ended)}, waived: {len(waived)}, accounts: {len(accounts)}")  # noqa: T201 - its figures, with -s
     assert seen["worker killed"]
-    assert waived
     assert sum(int(one["used"]) for one in accounts) > 0

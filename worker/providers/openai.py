@@ -44,9 +44,7 @@ class OpenAIProvider:
         self.name = name
         self.limits = Limits()
         self._timeouts = timeouts
-        # OpenAI refuses the older name, and most servers that speak its API know no other.
-        host = urlsplit(base_url or OPENAI_URL).hostname or ""
-        self._max_tokens = "max_completion_tokens" if host.endswith("openai.com") else "max_tokens"
+        self._max_tokens = max_tokens_field(base_url or OPENAI_URL)
         self._client = openai.AsyncOpenAI(
             api_key=_checked_key(name, api_key) or NO_KEY,
             base_url=_checked_url(name, base_url or OPENAI_URL),
@@ -150,6 +148,12 @@ class OpenAIProvider:
     async def close(self) -> None:
         """Close the connections that were kept open."""
         await self._client.close()
+
+
+def max_tokens_field(base_url: str) -> str:
+    """What a server calls the limit of a reply: OpenAI refuses the older name, and most others know no other."""
+    host = urlsplit(base_url).hostname or ""
+    return "max_completion_tokens" if host == "openai.com" or host.endswith(".openai.com") else "max_tokens"
 
 
 async def _next_chunk(stream: AsyncStream[object], reply: Reply, due: float) -> object:

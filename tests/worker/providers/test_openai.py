@@ -17,7 +17,7 @@ from shared.errors import Upstream
 from tests.fakes.openai_script import Answer, Endpoint, Script
 from tests.fakes.openai_server import FakeOpenAI
 from worker.providers.base import Audio, ChatMessage, ChatUsage
-from worker.providers.openai import OpenAIProvider, Timeouts
+from worker.providers.openai import OpenAIProvider, Timeouts, max_tokens_field
 
 KEY = "sk-proj-verysecret0123456789abcdefghij"
 SHORT = Timeouts(connect_s=0.3, first_byte_s=0.3, idle_s=0.3, total_s=20.0)
@@ -547,3 +547,16 @@ async def test_the_fake_is_scripted_over_http(server: FakeOpenAI, provider: Open
         assert "verysecret" not in str(seen)
         await client.post("/reset")
     assert script.calls == []
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://api.openai.com/v1", "max_completion_tokens"),
+        ("https://eu.api.openai.com/v1", "max_completion_tokens"),
+        ("https://api.groq.com/openai/v1", "max_tokens"),
+        ("https://notopenai.com/v1", "max_tokens"),
+    ],
+)
+def test_the_limit_of_a_reply_has_the_name_that_its_server_knows(url: str, name: str) -> None:
+    assert max_tokens_field(url) == name
