@@ -158,7 +158,7 @@ async def shop_around(parley: Deployment, customers: list[Customer], chance: Ran
     """Act until enough was submitted, with workers dying meanwhile, and until every job has ended."""
 
     async def shop() -> None:
-        while sum(len(customer.jobs) for customer in customers) + seen["submit 402"] < SUBMITS:
+        while not seen["worker killed"] or sum(len(customer.jobs) for customer in customers) < SUBMITS:
             await chance.choice(customers).act()
             if chance.random() < 0.02:
                 assert await overdrawn(parley) == []
