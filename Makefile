@@ -40,8 +40,8 @@ money: $(VENV)/.dev ## thousands of random submits, cancels, retries and killed 
 bench: $(VENV)/.bench ## measure every promise of speed and write benchmarks/RESULTS.md; ARGS=--quick only tries it
 	$(BIN)/python -m benchmarks $(ARGS)
 
-postman: $(VENV)/.dev ## run the Postman collection against a server of its own (needs npx)
-	$(BIN)/python -m tests.postman
+postman: $(VENV)/.dev ## run the Postman collection against a server of its own (needs npx); ARGS="--auth on --role user"
+	$(BIN)/python -m tests.postman $(ARGS)
 
 requirements: $(VENV)/.dev ## compile the pins from the intents in pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
