@@ -1,6 +1,7 @@
 """Private Redis and PostgreSQL servers on free ports, from installed binaries."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -31,9 +32,12 @@ def missing(what: str) -> NoReturn:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has, below those that a kernel gives to connections: it may be bound a while later."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 20) -> None:
