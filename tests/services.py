@@ -34,7 +34,7 @@ def missing(what: str) -> NoReturn:
 def free_port() -> int:
     """A port that nobody has, below those that a kernel gives to connections: it may be bound a while later."""
     while True:
-        port = random.randrange(15_000, 32_000)
+        port = random.SystemRandom().randrange(15_000, 32_000)  # not as others are seeded
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
