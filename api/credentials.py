@@ -12,8 +12,6 @@ from shared.services import user as users
 
 FAILURES_OF_A_NAME = per_minute("password/name", 5)
 FAILURES_FROM_AN_ADDRESS = per_minute("password/address", 30)
-
-
 REGISTRATIONS_FROM_AN_ADDRESS = per_minute("registrations/address", 60)
 
 
@@ -29,6 +27,12 @@ async def check_registration(stores: Stores, *, address: str) -> None:
     if wait := await stores.limits.hit(REGISTRATIONS_FROM_AN_ADDRESS, address):
         detail = "Too many accounts are made from this address. Try again later."
         raise TooMany(detail, retry_after=wait)
+
+
+async def hashed(stores: Stores, password: SecretStr) -> str:
+    """The hash that is kept of a new password, once there is a turn to make it."""
+    async with stores.passwords.turn:
+        return await stores.passwords.hash(password)
 
 
 async def verify(stores: Stores, *, username: str, password: SecretStr, address: str) -> Known:

@@ -39,8 +39,7 @@ async def register(body: NewUser, stores: Deps, address: Address, response: Resp
         detail = "Accounts are made by an administrator here."
         raise Forbidden(detail, code="registration_closed")
     await credentials.check_registration(stores, address=address)
-    async with stores.passwords.turn:
-        password_hash = await stores.passwords.hash(body.password)
+    password_hash = await credentials.hashed(stores, body.password)
     balance = stores.settings.starting_balance
     async with stores.database.write() as db:
         user = await users.create(db, username=body.username, password_hash=password_hash, balance=balance)
@@ -106,8 +105,7 @@ async def change_password(
     async with stores.database.read() as db:
         user = await users.get(db, user_id=account.id)
     known = await credentials.verify(stores, username=user.username, password=body.current_password, address=address)
-    async with stores.passwords.turn:
-        password_hash = await stores.passwords.hash(body.new_password)
+    password_hash = await credentials.hashed(stores, body.new_password)
     async with stores.database.write() as db:
         await users.set_password(db, user_id=user.id, password_hash=password_hash, instead_of=known.password_hash)
         await users.end_logins(db, user_id=user.id)

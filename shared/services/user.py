@@ -121,10 +121,14 @@ async def list_(db: AsyncSession, *, username: str | None, page: PageRequest) ->
 
 
 async def change(db: AsyncSession, *, user_id: UUID, fields: dict[str, Any], by: UUID) -> User:
-    """Set the given fields of a user; whom it disables is signed out.
+    """Set the given fields of a user; whom it disables, or gives another password, is signed out.
 
-    Conflict when the new balance is below what is reserved of it, or when nobody would be left to administer.
+    Conflict when the new balance is below what is reserved of it, when nobody would be left to administer, or for a
+    password of the built-in user.
     """
+    if user_id == LOCAL_USER_ID and "password_hash" in fields:
+        detail = "That is the built-in user, who can't sign in."
+        raise Conflict(detail, code="built_in")
     if fields.get("disabled") or fields.get("role") == UserRole.USER:
         await _keep_an_admin(db, without=user_id, by=by)
     statement = update(User).where(col(User.id) == user_id)
@@ -134,7 +138,7 @@ async def change(db: AsyncSession, *, user_id: UUID, fields: dict[str, Any], by:
         user = await get(db, user_id=user_id)
         detail = f"Jobs under way have reserved {user.reserved:f} of the balance: it can't be less."
         raise Conflict(detail, code="reserved")
-    if fields.get("disabled"):
+    if fields.get("disabled") or "password_hash" in fields:
         await end_logins(db, user_id=user_id)
     return await get(db, user_id=user_id)
 

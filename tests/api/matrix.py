@@ -52,6 +52,7 @@ THINGS = {
 
 ADMIN = {
     f"GET {API}/admin/user",
+    f"POST {API}/admin/user",
     f"GET {API}/admin/user/{{user_id}}",
     f"PATCH {API}/admin/user/{{user_id}}",
     f"GET {API}/admin/job",
@@ -72,7 +73,8 @@ BODIES: dict[str, dict[str, Any]] = {
     f"POST {API}/message/voice": {"session_id": "{session_id}"},
     f"POST {API}/auth/key": {"name": "x"},
     f"POST {API}/auth/password": {"current_password": "not this one", "new_password": "nor that one"},
-    f"PATCH {API}/admin/user/{{user_id}}": {"disabled": True},
+    f"POST {API}/admin/user": {"username": "x", "password": "correct horse", "role": "admin"},
+    f"PATCH {API}/admin/user/{{user_id}}": {"disabled": True, "password": "correct horse"},
 }
 """What is sent; `{agent_id}` stands for an id."""
 

@@ -93,7 +93,14 @@ SOUND: dict[str, dict[str, Any]] = {
     "refresh": {"refresh_token": "breakfast"},
     "password": {"current_password": "breakfast", "new_password": "breakfast"},
     "key": {"name": "breakfast", "scopes": ["read"], "expires_at": None},
-    "{user_id}": {"disabled": False, "balance": "1.5", "allowed_models": ["openai/breakfast"], "tokens_per_day": 9},
+    "user": {"username": "breakfast", "password": "breakfast", "balance": "1.5", "role": "user"},
+    "{user_id}": {
+        "password": "breakfast",
+        "disabled": False,
+        "balance": "1.5",
+        "allowed_models": ["openai/breakfast"],
+        "tokens_per_day": 9,
+    },
 }
 MARK = re.compile(b"breakfast|form-data|name=")
 MOSTLY = st.sampled_from([True, True, True, False])
