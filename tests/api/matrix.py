@@ -50,6 +50,14 @@ THINGS = {
 }
 """About a thing that is somebody's."""
 
+LOGIN = {
+    f"POST {API}/auth/logout",
+    f"POST {API}/auth/password",
+    f"POST {API}/auth/key",
+    f"DELETE {API}/auth/key/{{key_id}}",
+}
+"""Not for keys: one that has leaked must not change how its owner gets in, nor outlive its end."""
+
 ADMIN = {
     f"GET {API}/admin/user",
     f"POST {API}/admin/user",

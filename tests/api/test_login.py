@@ -479,8 +479,11 @@ async def test_with_auth_off_accounts_work_and_nobody_needs_one(parley_without_w
     live = parley_without_worker
     assert (await live.http.get(f"{AUTH}/me")).json()["id"] == str(LOCAL_USER_ID)
     assert (await live.http.get(f"{API}/admin/user")).status_code == 200
-    for path in ("logout", "password"):
-        body = {"current_password": PASSWORD, "new_password": PASSWORD}
+    for path, body in (
+        ("logout", None),
+        ("password", {"current_password": PASSWORD, "new_password": PASSWORD}),
+        ("key", {"name": "Front desk"}),
+    ):
         answer = await live.http.post(f"{AUTH}/{path}", json=body)
         assert (answer.status_code, answer.json()["code"]) == (403, "login_required")
     await register(live, "ann")

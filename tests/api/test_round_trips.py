@@ -93,11 +93,11 @@ COSTS = [
     Cost("POST /login", 3, 1, {"json": ANN}),
     Cost("POST /api/v1/auth/refresh", 1, 1, {"json": {"refresh_token": "{refresh_token}"}}),
     Cost("GET /api/v1/auth/me", 1, 0),
+    Cost("POST /api/v1/auth/key", 2, 1, {"json": {"name": "Front desk"}, "headers": BOB}),
+    Cost("GET /api/v1/auth/key", 1, 0),
+    Cost("DELETE /api/v1/auth/key/{key_id}", 2, 1, {"headers": BOB}),
     Cost("POST /api/v1/auth/logout", 2, 1, {"headers": BOB_ELSEWHERE}),
     Cost("POST /api/v1/auth/password", 6, 1, {"json": PASSWORDS, "headers": BOB}),
-    Cost("POST /api/v1/auth/key", 1, 1, {"json": {"name": "Front desk"}}),
-    Cost("GET /api/v1/auth/key", 1, 0),
-    Cost("DELETE /api/v1/auth/key/{key_id}", 1, 1),
     Cost("GET /api/v1/admin/user", 1, 0),
     Cost("GET /api/v1/admin/user/{user_id}", 1, 0),
     Cost("POST /api/v1/admin/user", 2, 1, {"json": ANN | {"username": "carl"}}),
@@ -194,7 +194,8 @@ async def accounts(live: Live) -> dict[str, str]:
     bob = ANN | {"username": "bob"}
     user = (await live.http.post(f"{API}/auth/register", json=bob)).json()
     pair, other, refreshed = [(await live.http.post(f"{API}/auth/login", json=bob)).json() for _ in range(3)]
-    key = (await live.http.post(f"{API}/auth/key", json={"name": "Back door"})).json()
+    headers = {"Authorization": f"Bearer {pair['access_token']}"}
+    key = (await live.http.post(f"{API}/auth/key", json={"name": "Back door"}, headers=headers)).json()
     return {
         "user_id": user["id"],
         "key_id": key["id"],
