@@ -51,7 +51,8 @@ async def register(body: NewUser, stores: Deps, address: Address, response: Resp
 async def login(given: FromEither, stores: Deps, address: Address, response: Response) -> TokenPair:
     """Sign in with a name and its password, in JSON or as OAuth2's form.
 
-    After 5 wrong passwords in a minute a name has to wait, whether or not there is one; so has an address after 30.
+    After 5 wrong passwords in a minute a name has to wait, whether or not there is one; so has an address after 30,
+    and after 60 sign-ins of any kind. A user has 100 logins at most: one more ends the one that would end first.
     """
     return _pair(stores.settings, await _sign_in(stores, given, address), response)
 

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from sqlmodel import col, select, update
 
 from api import credentials
-from api.credentials import REGISTRATIONS_FROM_AN_ADDRESS
+from api.credentials import REGISTRATIONS_FROM_AN_ADDRESS, SIGN_INS_FROM_AN_ADDRESS
 from api.tokens import ACCESS, REFRESH
 from shared.audio.pool import AudioPool
 from shared.config import Settings
@@ -379,6 +379,51 @@ async def test_the_right_password_is_not_counted(door: Live) -> None:
     await register(door, "ann")
     for _ in range(8):
         await login(door, "ann")
+
+
+async def test_an_address_can_sign_in_sixty_times_a_minute_with_whatever_password(door: Live) -> None:
+    await register(door, "ann")
+    while await door.stores.limits.hit(SIGN_INS_FROM_AN_ADDRESS, "127.0.0.1") is None:
+        pass
+    turn = door.stores.passwords.turn
+    async with turn, turn:  # nobody could hash now
+        for password in (PASSWORD, "wrong horse"):
+            refused = await try_login(door, "ann", password)
+            assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+            assert 0 < int(refused.headers["retry-after"]) <= 120
+
+
+async def test_the_right_password_counts_as_a_sign_in(door: Live) -> None:
+    await register(door, "ann")
+    for _ in range(SIGN_INS_FROM_AN_ADDRESS.amount - 1):
+        await door.stores.limits.hit(SIGN_INS_FROM_AN_ADDRESS, "127.0.0.1")
+    answers = [(await try_login(door, "ann")).status_code for _ in range(6)]
+    assert answers[0] == 200
+    assert 429 in answers
+
+
+async def test_a_user_has_a_hundred_logins_and_one_more_ends_the_one_that_would_end_first(door: Live) -> None:
+    ann, bob = UUID((await register(door, "ann"))["id"]), UUID((await register(door, "bob"))["id"])
+    async with door.stores.database.write() as db:
+        others = [await logins.begin(db, owner_id=bob, seconds=1_000) for _ in range(3)]
+        begun = [await logins.begin(db, owner_id=ann, seconds=2_000 + number) for number in range(logins.MOST)]
+        short = await logins.begin(db, owner_id=ann, seconds=1_000)
+    begun[1] = await renewed(door, begun[1])
+    async with door.stores.database.write() as db:
+        last = [await logins.begin(db, owner_id=ann, seconds=9_000) for _ in range(2)]
+    async with door.stores.database.read() as db:
+        left = set((await db.exec(select(Login.id))).all())
+    assert left == {login.id for login in (*others, *begun[1:2], *begun[3:], *last)}
+    assert short.id not in left  # it was good until others came
+
+
+async def renewed(live: Live, login: Login) -> Login:
+    async with live.stores.database.write() as db:
+        new = await logins.renew(
+            db, owner_id=login.owner_id, login_id=login.id, refresh_id=login.refresh_id, seconds=5_000
+        )
+    assert new
+    return new
 
 
 async def test_the_current_password_can_not_be_guessed_faster(door: Live) -> None:
