@@ -302,19 +302,40 @@ async def test_jobs_of_all_are_seen_and_steered_by_their_owners_rules(door: Live
     assert await listed(status="running") == await listed(status="cancelling") == await listed(user_id=uuid4()) == []
     one = (await door.http.get(f"{JOBS}/{queued['id']}")).json()
     own = (await door.http.get(f"{API}/job/{queued['id']}", headers=ann)).json()
-    assert one == own | {"user_id": ann_id}
+    assert one == own | {"user_id": ann_id, "links": links_of(queued["id"])}
     assert (await door.http.get(JOBS)).json()["items"][1] == one
-    retried = await door.http.post(f"{JOBS}/{failed['id']}/retry")
+    retried = await door.http.post(links_of(failed["id"])["retry"])
     assert (retried.status_code, retried.json()["status"]) == (202, "queued")
+    assert (retried.json()["user_id"], retried.json()["links"]) == (ann_id, links_of(failed["id"]))
     assert (await door.http.post(f"{JOBS}/{failed['id']}/retry")).json()["code"] == "not_failed"
     for _ in range(2):
-        cancelled = await door.http.post(f"{JOBS}/{queued['id']}/cancel")
+        cancelled = await door.http.post(one["links"]["cancel"])
         assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    assert cancelled.json() == (await door.http.get(one["links"]["self"])).json()
     for path in ("", "/cancel", "/retry"):
         missing = await door.http.request("POST" if path else "GET", f"{JOBS}/{uuid4()}{path}")
         assert (missing.status_code, missing.json()["detail"]) == (404, "There is no such job.")
     broken = await door.http.get(JOBS, params={"cursor": "x"})
     assert (broken.status_code, broken.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+async def test_an_admin_reads_what_came_out_and_is_sent_nowhere_that_is_not_there(guarded: Live) -> None:
+    live = guarded
+    live.http.headers.update(await live.sign_in("ann"))
+    own = await live.done(await live.text((await live.session())["id"], reply_audio=True))
+    assert own["result"]["audio"]["url"] == f"{own['links']['self']}/audio"
+    await root_of(live)
+    answer = await live.http.get(f"{JOBS}/{own['id']}")
+    seen = answer.json()
+    assert seen["result"] == {name: value for name, value in own["result"].items() if name != "audio"}
+    assert seen["links"] == links_of(own["id"])
+    assert f"{API}/job/" not in answer.text
+    assert (await live.http.get(seen["links"]["self"])).json() == seen
+
+
+def links_of(job_id: str) -> dict[str, str]:
+    here = f"{JOBS}/{job_id}"
+    return {"self": here, "cancel": f"{here}/cancel", "retry": f"{here}/retry"}
 
 
 async def test_the_first_admin_is_made_at_the_start_once_by_however_many(
