@@ -24,7 +24,6 @@ async def create_key(body: KeyWrite, account: CurrentAccount, _: CurrentLogin, d
     """
     made = await keys.create(db, maker=account, **dict(body))
     response.headers["Location"] = f"/api/v1/auth/key/{made.row.id}"
-    response.headers["Cache-Control"] = "no-store"
     return KeyMade(key=made.key, **made.row.model_dump())
 
 
