@@ -6,8 +6,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api import tokens
 from api.errors import from_error
 from api.state import Stores
+from shared import models
 from shared.errors import AppError, Forbidden, Unauthorized
-from shared.models import Scope as Right
 from shared.services import api_key as keys
 from shared.services import login as logins
 from shared.services.user import LOCAL, Account
@@ -72,9 +72,9 @@ def _credential(headers: Headers) -> str:
 
 def _check_rights(account: Account, method: str, path: str) -> None:
     """Raise Forbidden for what the credential can't do, whatever the path may name."""
-    needed = {Right.READ if method in {"GET", "HEAD"} else Right.WRITE}
+    needed = {models.Scope.READ if method in {"GET", "HEAD"} else models.Scope.WRITE}
     if path == ADMIN or path.startswith(f"{ADMIN}/"):
-        needed.add(Right.ADMIN)
+        needed.add(models.Scope.ADMIN)
     if missing := needed - account.scopes:
         error = Forbidden(f"This needs the scope {' and '.join(sorted(missing))}.", code="insufficient_scope")
         error.headers = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}

@@ -12,8 +12,7 @@ from shared.services import user as users
 
 FAILURES_OF_A_NAME = per_minute("password/name", 5)
 FAILURES_FROM_AN_ADDRESS = per_minute("password/address", 30)
-
-
+SIGN_INS_FROM_AN_ADDRESS = per_minute("sign-ins/address", 60)
 REGISTRATIONS_FROM_AN_ADDRESS = per_minute("registrations/address", 60)
 
 
@@ -31,11 +30,21 @@ async def check_registration(stores: Stores, *, address: str) -> None:
         raise TooMany(detail, retry_after=wait)
 
 
+async def hashed(stores: Stores, password: SecretStr) -> str:
+    """The hash that is kept of a new password, once there is a turn to make it."""
+    async with stores.passwords.turn:
+        return await stores.passwords.hash(password)
+
+
 async def verify(stores: Stores, *, username: str, password: SecretStr, address: str) -> Known:
     """Compare; raises Unauthorized, or TooMany after too many failures, then even for the right password.
 
-    What is counted, and read, while one holds a turn: those who guess in parallel are no better off.
+    Failures are counted, and read, while one holds a turn: those who guess in parallel are no better off. Whatever is
+    shown counts before that: who knows a password can't keep the turns from others.
     """
+    if wait := await stores.limits.hit(SIGN_INS_FROM_AN_ADDRESS, address):
+        detail = "Too many sign-ins from this address. Try again later."
+        raise TooMany(detail, retry_after=wait)
     counted = ((FAILURES_OF_A_NAME, username), (FAILURES_FROM_AN_ADDRESS, address))
     async with stores.passwords.turn:
         waits = [await stores.limits.test(rule, name) for rule, name in counted]

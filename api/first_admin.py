@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from api import credentials
 from api.state import Stores
 from shared.errors import Conflict, Unavailable
 from shared.models import UserRole
@@ -24,8 +25,7 @@ async def make_first_admin(stores: Stores) -> None:
             async with stores.database.read() as db:
                 if await users.find(db, username=settings.admin_username):
                     return
-            async with stores.passwords.turn:
-                password_hash = await stores.passwords.hash(settings.admin_password)
+            password_hash = await credentials.hashed(stores, settings.admin_password)
             async with stores.database.write() as db:
                 await users.create(
                     db, username=settings.admin_username, password_hash=password_hash, role=UserRole.ADMIN

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from api.deps import DbRead, Deps, Page
 from api.routes import job
 from api.schemas import headers
-from api.schemas.job import AdminJobRead, JobRead
+from api.schemas.job import AdminJobRead
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEM_403, PROBLEM_409, PROBLEMS
 from shared.models import JobStatus
@@ -47,14 +47,14 @@ async def get_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps) -> AdminJob
 
 
 @router.post("/{job_id}/cancel", responses={200: {"headers": headers.JOB}, **PROBLEM_409})
-async def cancel_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response: Response) -> JobRead:
+async def cancel_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response: Response) -> AdminJobRead:
     """Stop anybody's job, as its owner would."""
-    return await job.cancel_job(job_id, owner_id, stores, response)
+    return AdminJobRead.of(await job.cancel(stores, owner_id=owner_id, job_id=job_id, response=response))
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
-async def retry_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response: Response) -> JobRead:
+async def retry_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response: Response) -> AdminJobRead:
     """Run anybody's failed job again, as its owner would: by their balance and limits."""
     async with stores.database.read() as db:
         owner = await users.account(db, user_id=owner_id, settings=stores.settings)
-    return await job.retry_job(job_id, owner, stores, response)
+    return AdminJobRead.of(await job.retry(stores, account=owner, job_id=job_id, response=response))

@@ -3,12 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
-from api.deps import CurrentUser, Db, DbRead, Page
+from api import credentials
+from api.deps import CurrentUser, DbRead, Deps, Page
+from api.schemas.headers import CREATED
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEM_403, PROBLEM_409, PROBLEMS
-from api.schemas.user import UserPatch, UserRead
+from api.schemas.user import UserPatch, UserRead, UserWrite
 from shared.models import User, Username
 from shared.services import user as users
 
@@ -26,6 +28,17 @@ async def list_users(
     return PageOf(items=items, next_cursor=next_cursor)
 
 
+@router.post("", status_code=201, response_model=UserRead, responses={201: {"headers": CREATED}, **PROBLEM_409})
+async def create_user(body: UserWrite, stores: Deps, response: Response) -> User:
+    """Make an account, whether or not registration is open. 409 `username_taken` when there is one of that name."""
+    fields = {"balance": stores.settings.starting_balance} | body.model_dump(exclude_unset=True, exclude={"password"})
+    password_hash = await credentials.hashed(stores, body.password)
+    async with stores.database.write() as db:
+        user = await users.create(db, password_hash=password_hash, **fields)
+    response.headers["Location"] = f"/api/v1/admin/user/{user.id}"
+    return user
+
+
 @router.get("/{user_id}", response_model=UserRead)
 async def get_user(user_id: UUID, db: DbRead) -> User:
     """Get one user."""
@@ -33,10 +46,14 @@ async def get_user(user_id: UUID, db: DbRead) -> User:
 
 
 @router.patch("/{user_id}", response_model=UserRead, responses=PROBLEM_409)
-async def change_user(user_id: UUID, body: UserPatch, admin_id: CurrentUser, db: Db) -> User:
-    """Change what a user may do and spend. Whom you disable is signed out everywhere.
+async def change_user(user_id: UUID, body: UserPatch, admin_id: CurrentUser, stores: Deps) -> User:
+    """Change what a user may do and spend. Whom you disable, or give another password, is signed out everywhere.
 
     409 `reserved` for a balance below what jobs under way have reserved of it; 409 `last_admin` for what would leave
-    nobody to administer.
+    nobody to administer; 409 `built_in` for a password of the built-in user.
     """
-    return await users.change(db, user_id=user_id, fields=body.model_dump(exclude_unset=True), by=admin_id)
+    fields = body.model_dump(exclude_unset=True, exclude={"password"})
+    if body.password:
+        fields["password_hash"] = await credentials.hashed(stores, body.password)
+    async with stores.database.write() as db:
+        return await users.change(db, user_id=user_id, fields=fields, by=admin_id)

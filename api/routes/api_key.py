@@ -4,7 +4,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from api.deps import CurrentAccount, CurrentUser, Db, DbRead, Page
+from api.deps import CurrentAccount, CurrentLogin, CurrentUser, Db, DbRead, Page
 from api.schemas.api_key import KeyMade, KeyRead, KeyWrite
 from api.schemas.headers import CREATED
 from api.schemas.page import PageOf
@@ -16,15 +16,14 @@ router = APIRouter(prefix="/auth/key", tags=["auth"], responses=PROBLEMS | PROBL
 
 
 @router.post("", status_code=201, responses={201: {"headers": CREATED}})
-async def create_key(body: KeyWrite, account: CurrentAccount, db: Db, response: Response) -> KeyMade:
+async def create_key(body: KeyWrite, account: CurrentAccount, _: CurrentLogin, db: Db, response: Response) -> KeyMade:
     """Make a key for a program of yours: sent like an access token, or as `X-API-Key`. It is shown this once.
 
     `read` is for GET, `write` for everything else; paths under `/admin` need `admin` beside it. It can have no
-    scope that whoever makes it has not.
+    scope that you have not. A key makes no keys: 403 `login_required`.
     """
     made = await keys.create(db, maker=account, **dict(body))
     response.headers["Location"] = f"/api/v1/auth/key/{made.row.id}"
-    response.headers["Cache-Control"] = "no-store"
     return KeyMade(key=made.key, **made.row.model_dump())
 
 
@@ -36,6 +35,6 @@ async def list_keys(user_id: CurrentUser, db: DbRead, page: Page) -> PageOf[ApiK
 
 
 @router.delete("/{key_id}", status_code=204)
-async def revoke_key(key_id: UUID, user_id: CurrentUser, db: Db) -> None:
-    """Revoke a key: it is good for nothing from now on, and stays in the list."""
+async def revoke_key(key_id: UUID, user_id: CurrentUser, _: CurrentLogin, db: Db) -> None:
+    """Revoke a key: it is good for nothing from now on, and stays in the list. A key revokes none."""
     await keys.revoke(db, owner_id=user_id, key_id=key_id)

@@ -39,8 +39,7 @@ async def register(body: NewUser, stores: Deps, address: Address, response: Resp
         detail = "Accounts are made by an administrator here."
         raise Forbidden(detail, code="registration_closed")
     await credentials.check_registration(stores, address=address)
-    async with stores.passwords.turn:
-        password_hash = await stores.passwords.hash(body.password)
+    password_hash = await credentials.hashed(stores, body.password)
     balance = stores.settings.starting_balance
     async with stores.database.write() as db:
         user = await users.create(db, username=body.username, password_hash=password_hash, balance=balance)
@@ -49,30 +48,29 @@ async def register(body: NewUser, stores: Deps, address: Address, response: Resp
 
 
 @router.post("/login", responses=PROBLEM_429, openapi_extra=EITHER_BODY)
-async def login(given: FromEither, stores: Deps, address: Address, response: Response) -> TokenPair:
+async def login(given: FromEither, stores: Deps, address: Address) -> TokenPair:
     """Sign in with a name and its password, in JSON or as OAuth2's form.
 
-    After 5 wrong passwords in a minute a name has to wait, whether or not there is one; so has an address after 30.
+    After 5 wrong passwords in a minute a name has to wait, whether or not there is one; so has an address after 30,
+    and after 60 sign-ins of any kind. A user has 100 logins at most: one more ends the one that would end first.
     """
-    return _pair(stores.settings, await _sign_in(stores, given, address), response)
+    return _pair(stores.settings, await _sign_in(stores, given, address))
 
 
 @router.post("/token", responses=PROBLEM_429, openapi_extra=FORM_BODY)
-async def login_by_form(given: FromForm, stores: Deps, address: Address, response: Response) -> TokenPair:
+async def login_by_form(given: FromForm, stores: Deps, address: Address) -> TokenPair:
     """Sign in with OAuth2's form: `login` for tools that know OAuth2, such as this page's Authorize button."""
-    return _pair(stores.settings, await _sign_in(stores, given, address), response)
+    return _pair(stores.settings, await _sign_in(stores, given, address))
 
 
 @root.post("/login", responses=PROBLEM_429, openapi_extra=EITHER_BODY)
-async def login_for_a_token(given: FromEither, stores: Deps, address: Address, response: Response) -> Token:
+async def login_for_a_token(given: FromEither, stores: Deps, address: Address) -> Token:
     """Sign in for an access token alone."""
-    begun = await _sign_in(stores, given, address)
-    _keep_out_of_caches(response)
-    return Token(token=tokens.access_token(stores.settings, begun))
+    return Token(token=tokens.access_token(stores.settings, await _sign_in(stores, given, address)))
 
 
 @router.post("/refresh")
-async def refresh(body: RefreshRequest, stores: Deps, response: Response) -> TokenPair:
+async def refresh(body: RefreshRequest, stores: Deps) -> TokenPair:
     """Get the next tokens. The refresh token is used up by this: sent once more, it ends the login."""
     settings = stores.settings
     user_id, login_id, token_id = tokens.read(settings, body.refresh_token.get_secret_value(), tokens.REFRESH)
@@ -82,7 +80,7 @@ async def refresh(body: RefreshRequest, stores: Deps, response: Response) -> Tok
         )
     if renewed is None:
         raise tokens.bad_token()
-    return _pair(settings, renewed, response)
+    return _pair(settings, renewed)
 
 
 @router.post("/logout", status_code=204, responses=PROBLEM_403)
@@ -100,19 +98,18 @@ async def get_me(account: CurrentAccount, db: DbRead) -> User:
 
 @router.post("/password", responses={**PROBLEM_403, **PROBLEM_429})
 async def change_password(
-    body: PasswordChange, account: CurrentAccount, _: CurrentLogin, stores: Deps, address: Address, response: Response
+    body: PasswordChange, account: CurrentAccount, _: CurrentLogin, stores: Deps, address: Address
 ) -> TokenPair:
     """Change your password. It ends all of your logins, this one too, and begins one anew."""
     async with stores.database.read() as db:
         user = await users.get(db, user_id=account.id)
     known = await credentials.verify(stores, username=user.username, password=body.current_password, address=address)
-    async with stores.passwords.turn:
-        password_hash = await stores.passwords.hash(body.new_password)
+    password_hash = await credentials.hashed(stores, body.new_password)
     async with stores.database.write() as db:
         await users.set_password(db, user_id=user.id, password_hash=password_hash, instead_of=known.password_hash)
         await users.end_logins(db, user_id=user.id)
         begun = await logins.begin(db, owner_id=user.id, seconds=stores.settings.refresh_token_s)
-    return _pair(stores.settings, begun, response)
+    return _pair(stores.settings, begun)
 
 
 async def _sign_in(stores: Stores, given: tuple[str, SecretStr], address: str) -> Login:
@@ -123,14 +120,9 @@ async def _sign_in(stores: Stores, given: tuple[str, SecretStr], address: str) -
         return await logins.begin(db, owner_id=known.user_id, seconds=stores.settings.refresh_token_s)
 
 
-def _pair(settings: Settings, begun: Login, response: Response) -> TokenPair:
-    _keep_out_of_caches(response)
+def _pair(settings: Settings, begun: Login) -> TokenPair:
     return TokenPair(
         access_token=tokens.access_token(settings, begun),
         refresh_token=tokens.refresh_token(settings, begun),
         expires_in=int(settings.access_token_s),
     )
-
-
-def _keep_out_of_caches(response: Response) -> None:
-    response.headers["Cache-Control"] = "no-store"

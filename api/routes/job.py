@@ -13,11 +13,14 @@ from api.schemas.job import JobRead
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEM_409, PROBLEM_416, PROBLEMS, Responses
 from api.sound import stream_reply
+from api.state import Stores
 from api.waiting import POLL_S, Wait, headers_of, wait_for_job
 from shared.errors import Conflict
 from shared.models import JobStatus
 from shared.services import job as jobs
 from shared.services import job_view
+from shared.services.job_view import JobView
+from shared.services.user import Account
 from shared.user_limits import refuse
 
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
@@ -66,23 +69,13 @@ async def get_job(
 @router.post("/{job_id}/cancel", responses={200: {"headers": headers.JOB}, **PROBLEM_409})
 async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: Response) -> JobRead:
     """Stop a job: a queued one is `cancelled` at once, a running one is `cancelling` until its worker lets go."""
-    async with stores.database.write() as db:
-        await jobs.cancel(db, owner_id=user_id, job_id=job_id)
-        view = await job_view.get(db, owner_id=user_id, job_id=job_id)
-    response.headers.update(headers_of(view.state))
-    return JobRead.of(view)
+    return JobRead.of(await cancel(stores, owner_id=user_id, job_id=job_id, response=response))
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
 async def retry_job(job_id: UUID, account: CurrentAccount, stores: Deps, response: Response) -> JobRead:
     """Run a failed job again from the step that failed; what was done is not done again."""
-    refuse(await stores.user_limits.tokens(account))
-    async with stores.backlog.place() as place, stores.database.write() as db:
-        await place.take(db)
-        await jobs.retry(db, account=account, job_id=job_id, budget=stores.budget)
-        view = await job_view.get(db, owner_id=account.id, job_id=job_id)
-    response.headers.update(headers_of(view.state))
-    return JobRead.of(view)
+    return JobRead.of(await retry(stores, account=account, job_id=job_id, response=response))
 
 
 @router.get(
@@ -109,3 +102,23 @@ async def get_job_audio(
         detail = f"The reply is not ready: the job is {view.status}."
         raise Conflict(detail, code="not_ready", retry_after=POLL_S)
     return await serve(stores.blobs, view.audio, conditions)
+
+
+async def cancel(stores: Stores, *, owner_id: UUID, job_id: UUID, response: Response) -> JobView:
+    """Cancel for whoever may: the job as it is then, told in the headers of the answer too."""
+    async with stores.database.write() as db:
+        await jobs.cancel(db, owner_id=owner_id, job_id=job_id)
+        view = await job_view.get(db, owner_id=owner_id, job_id=job_id)
+    response.headers.update(headers_of(view.state))
+    return view
+
+
+async def retry(stores: Stores, *, account: Account, job_id: UUID, response: Response) -> JobView:
+    """Retry for whoever may, by the rules of the job's account: the job as it is then, told in the headers too."""
+    refuse(await stores.user_limits.tokens(account))
+    async with stores.backlog.place() as place, stores.database.write() as db:
+        await place.take(db)
+        await jobs.retry(db, account=account, job_id=job_id, budget=stores.budget)
+        view = await job_view.get(db, owner_id=account.id, job_id=job_id)
+    response.headers.update(headers_of(view.state))
+    return view

@@ -43,6 +43,17 @@ EXAMPLE: JsonDict = {
 }
 
 
+ADMIN_EXAMPLE: JsonDict = EXAMPLE | {
+    "result": {"message_id": None, "text": None, "language": "en", "transcript": "When is breakfast?"},
+    "user_id": "01936b2e-0000-7000-8000-000000000004",
+    "links": {
+        "self": "/api/v1/admin/job/01936b2e-0000-7000-8000-000000000003",
+        "cancel": "/api/v1/admin/job/01936b2e-0000-7000-8000-000000000003/cancel",
+        "retry": "/api/v1/admin/job/01936b2e-0000-7000-8000-000000000003/retry",
+    },
+}
+
+
 class StepRead(BaseModel):
     """A finished step; `duration_ms` in milliseconds, `model` as `provider/model`."""
 
@@ -59,13 +70,18 @@ class StepRead(BaseModel):
         return cls(name=step.name, status=step.status, attempt=step.attempt, duration_ms=step.duration_ms, model=model)
 
 
-class JobResult(BaseModel):
-    """What came out; while the job runs, what is known so far."""
+class JobWords(BaseModel):
+    """What came out in words; while the job runs, what is known so far."""
 
     message_id: UUID | None = Field(description="The reply.")
     text: str | None
     language: str | None
     transcript: str | None = Field(description="What the voice note said; null for a text message.")
+
+
+class JobResult(JobWords):
+    """What came out; while the job runs, what is known so far."""
+
     audio: AudioRead | None
 
 
@@ -78,10 +94,16 @@ class JobLinks(BaseModel):
     cancel: str
 
 
-class JobRead(BaseModel):
-    """A job. `queue_position` counts the unfinished jobs ahead of it in its session."""
+class AdminJobLinks(BaseModel):
+    """Where an administrator can go from here."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+    self: str
+    cancel: str
+    retry: str
+
+
+class JobFacts(BaseModel):
+    """What everybody sees of a job who may see it."""
 
     id: UUID
     kind: MessageKind
@@ -92,61 +114,80 @@ class JobRead(BaseModel):
     session_id: UUID | None
     message_id: UUID | None
     steps: list[StepRead]
-    result: JobResult | None
+    result: JobWords | None
     error: dict[str, Any] | None = Field(description="A problem, when the job failed.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class JobRead(JobFacts):
+    """A job. `queue_position` counts the unfinished jobs ahead of it in its session."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    result: JobResult | None
     links: JobLinks
 
     @classmethod
     def of(cls, view: JobView) -> "JobRead":
         """The job as clients see it."""
-        job, here = view.job, f"{PREFIX}/job/{view.job.id}"
+        here, words = f"{PREFIX}/job/{view.job.id}", _words(view)
         return cls(
-            id=job.id,
-            kind=job.kind,
-            status=view.status,
-            stage=job.stage,
-            attempt=job.attempt,
-            queue_position=view.queue_position,
-            session_id=job.session_id,
-            message_id=view.message.id if view.message else None,
-            steps=[StepRead.of(step) for step in view.steps],
-            result=_result(view, here),
-            error=job.error,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            finished_at=job.finished_at,
+            **_facts(view),
+            result=None if words is None else JobResult(**words, audio=AudioRead.of(view.audio, f"{here}/audio")),
             links=JobLinks(self=here, events=f"{here}/events", audio=f"{here}/audio", cancel=f"{here}/cancel"),
         )
 
 
-class AdminJobRead(JobRead):
-    """A job, and whose it is."""
+class AdminJobRead(JobFacts):
+    """A job, and whose it is. Its sound and its events are its owner's alone."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [EXAMPLE | {"user_id": "01936b2e-0000-7000-8000-000000000004"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [ADMIN_EXAMPLE]})
 
     user_id: UUID
+    links: AdminJobLinks
 
     @classmethod
     def of(cls, view: JobView) -> "AdminJobRead":
         """The job as administrators see it."""
-        return cls(user_id=view.job.owner_id, **vars(JobRead.of(view)))
+        here, words = f"{PREFIX}/admin/job/{view.job.id}", _words(view)
+        return cls(
+            **_facts(view),
+            result=None if words is None else JobWords(**words),
+            user_id=view.job.owner_id,
+            links=AdminJobLinks(self=here, cancel=f"{here}/cancel", retry=f"{here}/retry"),
+        )
 
 
-def _result(view: JobView, here: str) -> JobResult | None:
+def _facts(view: JobView) -> dict[str, Any]:
+    job = view.job
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "status": view.status,
+        "stage": job.stage,
+        "attempt": job.attempt,
+        "queue_position": view.queue_position,
+        "session_id": job.session_id,
+        "message_id": view.message.id if view.message else None,
+        "steps": [StepRead.of(step) for step in view.steps],
+        "error": job.error,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+    }
+
+
+def _words(view: JobView) -> dict[str, Any] | None:
     voice = view.job.kind == MessageKind.VOICE
     transcript = view.message.text if view.message and voice else None
     if view.reply is None and transcript is None:
         return None
     heard = view.message.language if view.message else None
-    return JobResult(
-        message_id=view.reply.id if view.reply else None,
-        text=view.reply.text if view.reply else None,
-        language=view.reply.language if view.reply else heard,
-        transcript=transcript,
-        audio=AudioRead.of(view.audio, f"{here}/audio"),
-    )
+    return {
+        "message_id": view.reply.id if view.reply else None,
+        "text": view.reply.text if view.reply else None,
+        "language": view.reply.language if view.reply else heard,
+        "transcript": transcript,
+    }

@@ -7,10 +7,12 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from api.schemas.auth import CREDENTIALS, NewUser
 from api.schemas.patch import not_null
 from shared.models import UserRole
 from shared.models.agent import ModelName
 from shared.money import Amount, Dollars
+from shared.passwords import Password
 
 MOST = 1_000_000_000  # of anything that has a limit: it fits into both databases
 
@@ -56,6 +58,17 @@ class UserRead(BaseModel):
     updated_at: datetime
 
 
+class UserWrite(NewUser):
+    """An account to be made by an administrator."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [CREDENTIALS | {"balance": "20"}]})
+
+    balance: Amount | None = Field(
+        default=None, description="In dollars; null: no limit. Left out: what who registers gets."
+    )
+    role: UserRole = UserRole.USER
+
+
 class UserPatch(BaseModel):
     """The fields to change."""
 
@@ -63,6 +76,7 @@ class UserPatch(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"balance": "20", "requests_per_minute": 60}]}
     )
 
+    password: Annotated[Password | None, AfterValidator(not_null)] = None
     disabled: Annotated[bool | None, AfterValidator(not_null)] = None
     role: Annotated[UserRole | None, AfterValidator(not_null)] = None
     balance: Amount | None = Field(default=None, description="In dollars; null: no limit.")

@@ -14,6 +14,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+MAX_USERNAME = 100
 UNFINISHED = sa.text("status IN ('queued', 'running')")
 
 
@@ -32,7 +33,8 @@ def upgrade() -> None:
     names = op.get_bind().execute(sa.select(table.c.id, table.c.username)).all()
     taken = {name for _, name in names}
     for user_id, name in names:  # they are kept folded from here on, where that is not another's name
-        if (folded := unicodedata.normalize("NFKC", name).casefold()) not in taken:
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+        if folded and len(folded) <= MAX_USERNAME and folded not in taken:
             taken.add(folded)
             op.execute(table.update().where(table.c.id == user_id).values(username=folded))
     op.create_table(

@@ -11,6 +11,8 @@ from shared.db import db_now
 from shared.models import Login, User, table
 from shared.services.user import ACCOUNT, Account, account_of
 
+MOST = 100  # logins of one user at a time
+
 _login, _user = table(Login), table(User)
 _ACCOUNT = (
     select(*ACCOUNT)
@@ -31,7 +33,10 @@ async def account(db: AsyncSession, *, owner_id: UUID, login_id: UUID, settings:
 
 
 async def begin(db: AsyncSession, *, owner_id: UUID, seconds: float) -> Login:
-    """Sign a user in, for as long."""
+    """Sign a user in, for as long; whoever has `MOST` logins loses the one that would end first."""
+    longest_first = (col(Login.expires_at).desc(), col(Login.id).desc())
+    surplus = select(Login.id).where(Login.owner_id == owner_id).order_by(*longest_first).offset(MOST - 1)
+    await db.exec(delete(Login).where(col(Login.id).in_(surplus)))
     login = Login(owner_id=owner_id, refresh_id=uuid4(), expires_at=db_now(seconds))  # type: ignore[arg-type]  # the database's moment
     db.add(login)
     await db.flush()

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import Row, and_, or_
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
@@ -121,12 +121,16 @@ async def list_(db: AsyncSession, *, username: str | None, page: PageRequest) ->
 
 
 async def change(db: AsyncSession, *, user_id: UUID, fields: dict[str, Any], by: UUID) -> User:
-    """Set the given fields of a user; whom it disables is signed out.
+    """Set the given fields of a user; whom it disables, or gives another password, is signed out.
 
-    Conflict when the new balance is below what is reserved of it, or when nobody would be left to administer.
+    Conflict when the new balance is below what is reserved of it, when nobody would be left to administer, or for a
+    password of the built-in user.
     """
+    if user_id == LOCAL_USER_ID and "password_hash" in fields:
+        detail = "That is the built-in user, who can't sign in."
+        raise Conflict(detail, code="built_in")
     if fields.get("disabled") or fields.get("role") == UserRole.USER:
-        await _keep_an_admin(db, without=user_id, by=by)
+        await _lock_with_admins(db, user_id=user_id, by=by)
     statement = update(User).where(col(User.id) == user_id)
     if fields.get("balance") is not None:
         statement = statement.where(col(User.reserved) <= fields["balance"])
@@ -134,7 +138,7 @@ async def change(db: AsyncSession, *, user_id: UUID, fields: dict[str, Any], by:
         user = await get(db, user_id=user_id)
         detail = f"Jobs under way have reserved {user.reserved:f} of the balance: it can't be less."
         raise Conflict(detail, code="reserved")
-    if fields.get("disabled"):
+    if fields.get("disabled") or "password_hash" in fields:
         await end_logins(db, user_id=user_id)
     return await get(db, user_id=user_id)
 
@@ -174,11 +178,14 @@ def bad_credentials() -> Unauthorized:
     return Unauthorized("The username or the password is wrong.", code="bad_credentials")
 
 
-async def _keep_an_admin(db: AsyncSession, *, without: UUID, by: UUID) -> None:
-    """Conflict when nobody but `without` could administer; two who ask at once, of each other, wait here in turn."""
-    enabled = (User.role == UserRole.ADMIN, ~col(User.disabled), User.id != LOCAL_USER_ID)
-    statement = select(User.id).where(*enabled).order_by(col(User.id)).with_for_update(key_share=True)
-    admins = set((await db.exec(statement)).all())
-    if admins == {without} and by != LOCAL_USER_ID:
+async def _lock_with_admins(db: AsyncSession, *, user_id: UUID, by: UUID) -> None:
+    """Conflict when nobody but this user could administer; two who ask at once, of each other, wait here in turn.
+
+    All are locked in the order of their ids, as whoever else locks several does: so nobody deadlocks.
+    """
+    is_admin = and_(_user.c.role == UserRole.ADMIN, ~_user.c.disabled, _user.c.id != LOCAL_USER_ID)
+    statement = select(_user.c.id, is_admin).where(or_(is_admin, _user.c.id == user_id))
+    locked = (await db.exec(statement.order_by(_user.c.id).with_for_update(key_share=True))).all()
+    if [found for found, admin in locked if admin] == [user_id] and by != LOCAL_USER_ID:
         detail = "There would be no administrator left."
         raise Conflict(detail, code="last_admin")

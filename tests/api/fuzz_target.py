@@ -32,6 +32,7 @@ class Target:
     ids: dict[str, list[str]] = field(default_factory=dict)
     etags: list[str] = field(default_factory=list)
     cursors: list[str] = field(default_factory=list)
+    login: dict[str, str] = field(default_factory=dict)  # headers, for what takes nobody without one
     asked: int = 0
 
     @property
@@ -43,7 +44,7 @@ class Target:
         if field_name == "agent_id":
             return str(self._post("agent", {"name": "Throw-away"})["id"])
         if field_name == "key_id":
-            return str(self._post("auth/key", {"name": "Throw-away"})["id"])
+            return str(self._post("auth/key", {"name": "Throw-away"}, headers=self.login)["id"])
         session = self._post("session", {"agent_id": self.ids["agent_id"][0]})["id"]
         if field_name == "session_id":
             return str(session)
@@ -76,7 +77,10 @@ class Target:
         ]
         self.ids = {"agent_id": agents, "session_id": sessions, "message_id": messages}
         self.ids["user_id"] = [self._post("auth/register", {"username": "ann", "password": "correct horse"})["id"]]
-        self.ids["key_id"] = [self._post("auth/key", {"name": "Front desk"})["id"]]
+        bob = {"username": "bob", "password": "correct horse"}
+        self._post("auth/register", bob)
+        self.login = {"Authorization": f"Bearer {self._post('auth/login', bob)['access_token']}"}
+        self.ids["key_id"] = [self._post("auth/key", {"name": "Front desk"}, headers=self.login)["id"]]
         self.ids["job_id"] = [job["id"] for job in self.http.get(f"{API}/job").json()["items"]]
         answers = [self.http.get(f"{API}/job/{job['id']}{part}") for job in jobs for part in ("", "/audio")]
         self.etags = [answer.headers["etag"] for answer in answers if "etag" in answer.headers]

@@ -50,8 +50,17 @@ THINGS = {
 }
 """About a thing that is somebody's."""
 
+LOGIN = {
+    f"POST {API}/auth/logout",
+    f"POST {API}/auth/password",
+    f"POST {API}/auth/key",
+    f"DELETE {API}/auth/key/{{key_id}}",
+}
+"""Not for keys: one that has leaked must not change how its owner gets in, nor outlive its end."""
+
 ADMIN = {
     f"GET {API}/admin/user",
+    f"POST {API}/admin/user",
     f"GET {API}/admin/user/{{user_id}}",
     f"PATCH {API}/admin/user/{{user_id}}",
     f"GET {API}/admin/job",
@@ -72,7 +81,8 @@ BODIES: dict[str, dict[str, Any]] = {
     f"POST {API}/message/voice": {"session_id": "{session_id}"},
     f"POST {API}/auth/key": {"name": "x"},
     f"POST {API}/auth/password": {"current_password": "not this one", "new_password": "nor that one"},
-    f"PATCH {API}/admin/user/{{user_id}}": {"disabled": True},
+    f"POST {API}/admin/user": {"username": "x", "password": "correct horse", "role": "admin"},
+    f"PATCH {API}/admin/user/{{user_id}}": {"disabled": True, "password": "correct horse"},
 }
 """What is sent; `{agent_id}` stands for an id."""
 

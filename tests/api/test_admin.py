@@ -50,7 +50,7 @@ async def set_columns(live: Live, user_id: str, **values: Any) -> None:
 async def test_nobody_else_gets_anywhere(door: Live) -> None:
     ann = await door.sign_in("ann")
     mine = (await door.http.get(f"{API}/auth/me", headers=ann)).json()["id"]
-    assert len(ADMIN_ROUTES) == 7
+    assert len(ADMIN_ROUTES) == 8
     for method, path in [
         *ADMIN_ROUTES,
         ("GET", f"{API}/admin"),
@@ -115,7 +115,7 @@ async def test_what_a_user_may_is_changed_field_by_field(door: Live) -> None:
         {"balance": "-1"}, {"balance": "NaN"}, {"balance": "1e99"}, {"balance": "0.00000000001"}, {"balance": "100000001"},
         {"allowed_models": ["gpt"]}, {"allowed_models": "openai/gpt"}, {"role": "root"}, {"role": None},
         {"disabled": None}, {"requests_per_minute": 0}, {"jobs_at_a_time": 2**40}, {"tokens_per_day": "many"},
-        {"username": "other"}, {"reserved": "0"}, {"password_hash": "x"},
+        {"username": "other"}, {"reserved": "0"}, {"password_hash": "x"}, {"password": "seven77"}, {"password": None},
     ],
 )  # fmt: skip
 async def test_what_makes_no_sense_changes_nothing(door: Live, fields: dict[str, Any]) -> None:
@@ -124,6 +124,58 @@ async def test_what_makes_no_sense_changes_nothing(door: Live, fields: dict[str,
     answer = await patch(door, ann["id"], **fields)
     assert (answer.status_code, answer.json()["errors"][0]["field"].split(".")[0]) == (422, next(iter(fields)))
     assert (await door.http.get(f"{USERS}/{ann['id']}")).json() == ann
+
+
+async def test_where_registration_is_closed_an_admin_makes_accounts(
+    guarded_settings: Settings, audio_pool: AudioPool
+) -> None:
+    settings = guarded_settings.model_copy(update={"registration": "closed", "default_balance": Decimal("0.25")})
+    async with live_parley(settings, audio_pool, work=False) as live:
+        await root_of(live)
+
+        async def make(name: str, **fields: Any) -> httpx.Response:
+            return await live.http.post(USERS, json={"username": name, "password": PASSWORD, **fields})
+
+        made = await make(" Ann ")
+        ann = made.json()
+        assert (made.status_code, made.headers["location"]) == (201, f"{USERS}/{ann['id']}")
+        assert (ann["username"], ann["role"], ann["balance"]) == ("ann", "user", "0.25")
+        assert "password" not in made.text
+        assert (await live.http.get(made.headers["location"])).json() == ann
+        assert await me(live, await login(live, "ann")) == 200
+        for name, given, balance in (("rich", "5", "5"), ("free", None, None), ("poor", 0, "0")):
+            assert (await make(name, balance=given)).json()["balance"] == balance
+        assert (await make("boss", role="admin")).json()["role"] == "admin"
+        assert (await live.http.get(USERS, headers=bearer(await login(live, "boss")))).status_code == 200
+        for name in ("ANN", "local"):
+            taken = await make(name)
+            assert (taken.status_code, taken.json()["code"]) == (409, "username_taken")
+        for field, value in (("password", "seven77"), ("balance", "-1"), ("role", None), ("disabled", True)):
+            refused = await make("other", **{field: value})
+            assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+            assert "seven77" not in refused.text
+
+
+async def test_another_password_by_an_admin_ends_every_login(door: Live) -> None:
+    await root_of(door)
+    ann, bob = await register(door, "ann"), await register(door, "bob")
+    pairs, other = [await login(door, "ann") for _ in range(2)], await login(door, "bob")
+    answer = await patch(door, ann["id"], password="another horse", balance="2")
+    assert (answer.status_code, answer.json()["balance"]) == (200, "2")
+    assert "horse" not in answer.text
+    assert [await me(door, pair) for pair in (*pairs, other)] == [401, 401, 200]
+    for pair in pairs:
+        refreshed = await door.http.post(f"{API}/auth/refresh", json={"refresh_token": pair["refresh_token"]})
+        assert refreshed.status_code == 401
+    old = await door.http.post(f"{API}/auth/login", json={"username": "ann", "password": PASSWORD})
+    assert (old.status_code, old.json()["code"]) == (401, "bad_credentials")
+    assert await me(door, await login(door, "ann", "another horse")) == 200
+    assert await me(door, await login(door, bob["username"])) == 200
+    assert (await patch(door, uuid4(), password=PASSWORD)).status_code == 404
+    built_in = await patch(door, LOCAL_USER_ID, password=PASSWORD)
+    assert (built_in.status_code, built_in.json()["code"]) == (409, "built_in")
+    local = await door.http.post(f"{API}/auth/login", json={"username": "local", "password": PASSWORD})
+    assert local.status_code == 401
 
 
 async def test_a_balance_never_falls_below_what_is_reserved(door: Live) -> None:
@@ -250,19 +302,40 @@ async def test_jobs_of_all_are_seen_and_steered_by_their_owners_rules(door: Live
     assert await listed(status="running") == await listed(status="cancelling") == await listed(user_id=uuid4()) == []
     one = (await door.http.get(f"{JOBS}/{queued['id']}")).json()
     own = (await door.http.get(f"{API}/job/{queued['id']}", headers=ann)).json()
-    assert one == own | {"user_id": ann_id}
+    assert one == own | {"user_id": ann_id, "links": links_of(queued["id"])}
     assert (await door.http.get(JOBS)).json()["items"][1] == one
-    retried = await door.http.post(f"{JOBS}/{failed['id']}/retry")
+    retried = await door.http.post(links_of(failed["id"])["retry"])
     assert (retried.status_code, retried.json()["status"]) == (202, "queued")
+    assert (retried.json()["user_id"], retried.json()["links"]) == (ann_id, links_of(failed["id"]))
     assert (await door.http.post(f"{JOBS}/{failed['id']}/retry")).json()["code"] == "not_failed"
     for _ in range(2):
-        cancelled = await door.http.post(f"{JOBS}/{queued['id']}/cancel")
+        cancelled = await door.http.post(one["links"]["cancel"])
         assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    assert cancelled.json() == (await door.http.get(one["links"]["self"])).json()
     for path in ("", "/cancel", "/retry"):
         missing = await door.http.request("POST" if path else "GET", f"{JOBS}/{uuid4()}{path}")
         assert (missing.status_code, missing.json()["detail"]) == (404, "There is no such job.")
     broken = await door.http.get(JOBS, params={"cursor": "x"})
     assert (broken.status_code, broken.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+async def test_an_admin_reads_what_came_out_and_is_sent_nowhere_that_is_not_there(guarded: Live) -> None:
+    live = guarded
+    live.http.headers.update(await live.sign_in("ann"))
+    own = await live.done(await live.text((await live.session())["id"], reply_audio=True))
+    assert own["result"]["audio"]["url"] == f"{own['links']['self']}/audio"
+    await root_of(live)
+    answer = await live.http.get(f"{JOBS}/{own['id']}")
+    seen = answer.json()
+    assert seen["result"] == {name: value for name, value in own["result"].items() if name != "audio"}
+    assert seen["links"] == links_of(own["id"])
+    assert f"{API}/job/" not in answer.text
+    assert (await live.http.get(seen["links"]["self"])).json() == seen
+
+
+def links_of(job_id: str) -> dict[str, str]:
+    here = f"{JOBS}/{job_id}"
+    return {"self": here, "cancel": f"{here}/cancel", "retry": f"{here}/retry"}
 
 
 async def test_the_first_admin_is_made_at_the_start_once_by_however_many(

@@ -88,19 +88,21 @@ COSTS = [
     Cost("POST /api/v1/job/{job_id}/cancel", 7, 1, job="queued"),
     Cost("POST /api/v1/job/{job_id}/retry", 6, 1, job="failed"),
     Cost("POST /api/v1/auth/register", 2, 1, {"json": ANN}),
-    Cost("POST /api/v1/auth/login", 3, 1, {"json": ANN}),
-    Cost("POST /api/v1/auth/token", 3, 1, {"data": ANN}),
-    Cost("POST /login", 3, 1, {"json": ANN}),
+    Cost("POST /api/v1/auth/login", 4, 1, {"json": ANN}),
+    Cost("POST /api/v1/auth/token", 4, 1, {"data": ANN}),
+    Cost("POST /login", 4, 1, {"json": ANN}),
     Cost("POST /api/v1/auth/refresh", 1, 1, {"json": {"refresh_token": "{refresh_token}"}}),
     Cost("GET /api/v1/auth/me", 1, 0),
-    Cost("POST /api/v1/auth/logout", 2, 1, {"headers": BOB_ELSEWHERE}),
-    Cost("POST /api/v1/auth/password", 6, 1, {"json": PASSWORDS, "headers": BOB}),
-    Cost("POST /api/v1/auth/key", 1, 1, {"json": {"name": "Front desk"}}),
+    Cost("POST /api/v1/auth/key", 2, 1, {"json": {"name": "Front desk"}, "headers": BOB}),
     Cost("GET /api/v1/auth/key", 1, 0),
-    Cost("DELETE /api/v1/auth/key/{key_id}", 1, 1),
+    Cost("DELETE /api/v1/auth/key/{key_id}", 2, 1, {"headers": BOB}),
+    Cost("POST /api/v1/auth/logout", 2, 1, {"headers": BOB_ELSEWHERE}),
+    Cost("POST /api/v1/auth/password", 7, 1, {"json": PASSWORDS, "headers": BOB}),
     Cost("GET /api/v1/admin/user", 1, 0),
     Cost("GET /api/v1/admin/user/{user_id}", 1, 0),
+    Cost("POST /api/v1/admin/user", 2, 1, {"json": ANN | {"username": "carl"}}),
     Cost("PATCH /api/v1/admin/user/{user_id}", 2, 1, {"json": {"balance": "1"}}),
+    Cost("PATCH /api/v1/admin/user/{user_id}", 3, 1, {"json": {"password": "another horse"}}),
     Cost("PATCH /api/v1/admin/user/{user_id}", 4, 1, {"json": {"disabled": "true"}}),
     Cost("GET /api/v1/admin/job", 2, 0),
     Cost("GET /api/v1/admin/job/{job_id}", 2, 0),
@@ -192,7 +194,8 @@ async def accounts(live: Live) -> dict[str, str]:
     bob = ANN | {"username": "bob"}
     user = (await live.http.post(f"{API}/auth/register", json=bob)).json()
     pair, other, refreshed = [(await live.http.post(f"{API}/auth/login", json=bob)).json() for _ in range(3)]
-    key = (await live.http.post(f"{API}/auth/key", json={"name": "Back door"})).json()
+    headers = {"Authorization": f"Bearer {pair['access_token']}"}
+    key = (await live.http.post(f"{API}/auth/key", json={"name": "Back door"}, headers=headers)).json()
     return {
         "user_id": user["id"],
         "key_id": key["id"],

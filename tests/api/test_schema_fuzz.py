@@ -93,8 +93,16 @@ SOUND: dict[str, dict[str, Any]] = {
     "refresh": {"refresh_token": "breakfast"},
     "password": {"current_password": "breakfast", "new_password": "breakfast"},
     "key": {"name": "breakfast", "scopes": ["read"], "expires_at": None},
-    "{user_id}": {"disabled": False, "balance": "1.5", "allowed_models": ["openai/breakfast"], "tokens_per_day": 9},
+    "user": {"username": "breakfast", "password": "breakfast", "balance": "1.5", "role": "user"},
+    "{user_id}": {
+        "password": "breakfast",
+        "disabled": False,
+        "balance": "1.5",
+        "allowed_models": ["openai/breakfast"],
+        "tokens_per_day": 9,
+    },
 }
+KEYS = "/auth/key"  # whose routes take nobody without a login
 MARK = re.compile(b"breakfast|form-data|name=")
 MOSTLY = st.sampled_from([True, True, True, False])
 LATIN_1 = st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=30).map(str.strip)
@@ -136,6 +144,8 @@ def aim(case: Case[Any], target: Target, data: st.DataObject) -> None:
         case.query["cursor"] = data.draw(st.sampled_from(target.cursors + CURSORS))
     if isinstance(body, dict) and "file" in body and data.draw(MOSTLY):
         body["file"] = data.draw(st.sampled_from(NOTES)).read_bytes()
+    if KEYS in case.path and data.draw(MOSTLY):
+        case.headers.update(target.login)
     for name in data.draw(st.lists(st.sampled_from(sorted(HEADERS)), max_size=3, unique=True)):
         known = HEADERS[name] + (target.etags if name.startswith("If-") else [])
         case.headers[name] = data.draw(st.sampled_from(known) | LATIN_1)
@@ -232,7 +242,7 @@ def test_broken_bodies_are_answered(label: str, target: Target) -> None:
     def ask(data: st.DataObject) -> dict[str, str]:
         case = operation.Case(path_parameters={name: known[0] for name, known in target.ids.items()})
         body, kind = sound_body(operation, target, data)
-        body, headers = data.draw(broken(body)), {"content-type": kind}
+        body, headers = data.draw(broken(body)), {"content-type": kind} | (target.login if KEYS in label else {})
         url = case.formatted_path
         found = verdict(case, target, lambda: target.http.request(case.method, url, content=body, headers=headers))
         return {kind: f"{story}\n{headers}\n{body!r}" for kind, story in found.items()}

@@ -10,14 +10,18 @@ from uuid import uuid4
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Index, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from shared.db import Database
-from shared.models import LOCAL_USER_ID, Agent, Message, Session, Step, StepStatus
+from shared.models import LOCAL_USER_ID, Agent, Message, Session, Step, StepStatus, Username
 from tests.conftest import ROOT, migrate
 from tests.factories import make_job
+
+NAMES = ("Ann", "BOB", "bob", "EVA\u0390", "\u00a0Carl ", "Stra\u1e9ee", "\ufdfa" * 100, "\u00a0")
+"""Three of two people, three that are easily folded wrongly, and two that have no name to be folded to."""
 
 
 async def on(url: str, look: Callable[[Connection], Any]) -> Any:
@@ -137,7 +141,7 @@ async def test_names_are_folded_where_that_takes_nobody_elses(filled: str) -> No
     await asyncio.to_thread(migrate, filled, "0004", down=True)
 
     def add(connection: Connection) -> None:
-        for number, name in enumerate(("Ann", "BOB", "bob")):
+        for number, name in enumerate(NAMES):
             row_id = f"{number:032x}"
             insert = (
                 'INSERT INTO "user" SELECT :id, created_at, updated_at, :name FROM "user" WHERE username = \'local\''
@@ -150,4 +154,5 @@ async def test_names_are_folded_where_that_takes_nobody_elses(filled: str) -> No
     await on(filled, add)
     await asyncio.to_thread(migrate, filled)
     names = await on(filled, lambda c: set(c.execute(text('SELECT username FROM "user"')).scalars()))
-    assert names == {"local", "ann", "BOB", "bob"}
+    folded = {TypeAdapter(Username).validate_python(name) for name in NAMES[3:6]}
+    assert names == {"local", "ann", "BOB", "bob", *folded, *NAMES[6:]}
