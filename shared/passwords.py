@@ -5,8 +5,9 @@ from functools import cache
 from typing import Annotated, NamedTuple
 
 from pwdlib import PasswordHash
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, WithJsonSchema
 
+SHORTEST, LONGEST = 8, 200
 AT_ONCE = 2  # each takes 64 MB and as many cores as there are, for some 50 ms
 
 
@@ -19,7 +20,21 @@ def _encodable(password: SecretStr) -> SecretStr:
     return password
 
 
-Password = Annotated[SecretStr, Field(min_length=8, max_length=200), AfterValidator(_encodable)]
+def _long_enough(password: SecretStr) -> SecretStr:
+    if not SHORTEST <= len(password.get_secret_value()) <= LONGEST:
+        msg = f"must have {SHORTEST} to {LONGEST} characters"
+        raise ValueError(msg)
+    return password
+
+
+Password = Annotated[
+    SecretStr,
+    AfterValidator(_long_enough),
+    AfterValidator(_encodable),
+    WithJsonSchema(
+        {"type": "string", "format": "password", "writeOnly": True, "minLength": SHORTEST, "maxLength": LONGEST}
+    ),
+]
 """A new password: any Unicode, exactly as it was typed."""
 
 GivenPassword = Annotated[SecretStr, Field(min_length=1, max_length=200), AfterValidator(_encodable)]

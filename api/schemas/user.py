@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 
 from api.schemas.auth import CREDENTIALS, NewUser
 from api.schemas.patch import not_null
+from shared.config import ModelRef
 from shared.models import UserRole
 from shared.models.agent import ModelName
 from shared.money import Amount, Dollars
@@ -33,6 +34,7 @@ EXAMPLE: JsonDict = {
 }
 
 Limit = Annotated[int, Field(ge=1, le=MOST)]
+Named = Annotated[ModelName, AfterValidator(lambda name: str(ModelRef.parse(name)))]  # as the catalogue spells it
 
 
 class UserRead(BaseModel):
@@ -80,7 +82,7 @@ class UserPatch(BaseModel):
     disabled: Annotated[bool | None, AfterValidator(not_null)] = None
     role: Annotated[UserRole | None, AfterValidator(not_null)] = None
     balance: Amount | None = Field(default=None, description="In dollars; null: no limit.")
-    allowed_models: list[ModelName] | None = Field(
+    allowed_models: list[Named] | None = Field(
         default=None, max_length=1_000, description="Each as `provider/model`; null: all."
     )
     requests_per_minute: Limit | None = Field(default=None, description="Null: the server's own.")
