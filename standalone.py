@@ -10,7 +10,8 @@ from alembic.config import Config
 from api.main import create_app, open_stores
 from api.server import bind
 from api.server import serve as serve_api
-from shared.config import OFFLINE, Settings, get_settings
+from shared.config import Settings, get_settings
+from shared.providers import OFFLINE
 from shared.logging import setup_logging
 from shared.queue import Queue, open_redis
 from shared.run import run

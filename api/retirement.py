@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import structlog
 
 from shared.catalogue import retiring
-from shared.config import ModelRef
+from shared.providers import ModelRef
 from shared.db import Database
 from shared.services import agent as agents
 from shared.services.bound import Tariff

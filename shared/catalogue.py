@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from shared.config import ModelRef, Role
+from shared.providers import ModelRef, Role
 from shared.money import UNIT, ZERO
 
 OURS = Path(__file__).with_name("catalogue.toml")

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.models.user import Username
 from shared.money import MOST, PLACES, ZERO
 from shared.passwords import Password
+from shared.providers import DOES, OFFLINE, PRESETS, ROLES, ModelRef, Preset, Role, preset_of
 
 DEFAULT_SECRETS = ("change-me", "changeme", "parley:parley@", "postgres:postgres@", "minioadmin")
 SECRET_FILE = "jwt_secret"  # noqa: S105 - its name, under DATA_DIR
@@ -24,41 +25,35 @@ SECRET_FILE = "jwt_secret"  # noqa: S105 - its name, under DATA_DIR
 DRIVERS = {"postgresql": "asyncpg", "sqlite": "aiosqlite"}
 SCHEMES = {"redis_url": ("redis://", "rediss://", "unix://"), "blob_url": ("file:///", "s3://", "memory://")}
 
-Role = Literal["chat", "stt", "tts"]
-
-
-class ModelRef(NamedTuple):
-    """A model and who serves it, written `provider/model`; the model's own name may hold slashes."""
-
-    provider: str
-    model: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Split at the first slash; raises ValueError when a side is missing."""
-        provider, _, model = text.strip().partition("/")
-        if not provider or not model:
-            msg = f"{text!r} is not of the form provider/model"
-            raise ValueError(msg)
-        return cls(provider.lower(), model)
-
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.model}"
-
-
-OFFLINE = ModelRef("offline", "offline")
-OPENAI_DEFAULTS: dict[Role, ModelRef] = {
-    "chat": ModelRef("openai", "gpt-6-luna"),
-    "stt": ModelRef("openai", "gpt-transcribe"),
-    "tts": ModelRef("openai", "gpt-4o-mini-tts"),
+OPENAI_DEFAULTS: dict[Role, tuple[ModelRef, ...]] = {
+    "chat": (ModelRef("openai", "gpt-6-luna"),),
+    "stt": (ModelRef("openai", "gpt-transcribe"),),
+    "tts": (ModelRef("openai", "gpt-4o-mini-tts"), ModelRef("openai", "gpt-realtime-2.1-mini")),
 }
+"""The first that answers; a model whose end date has come is asked last."""
+
+
+TAKEN = {
+    "openai": "OPENAI_API_KEY, or OPENAI_BASE_URL",
+    "watsonx": "WX_API_KEY, WX_URL and WX_PROJECT_ID",
+    "offline": "nothing: the offline engine is always there",
+}
+"""Providers that have variables of their own."""
 
 
 class ProviderSettings(BaseModel):
-    """A model server: where it is and with what key."""
+    """A model server: where it is, unless that is known, and with what key."""
 
-    base_url: str
+    base_url: str | None = None
     api_key: SecretStr | None = None
+
+
+class ModelServer(NamedTuple):
+    """A model server as it is configured."""
+
+    base_url: str | None
+    api_key: str | None
+    preset: Preset
 
 
 class Settings(BaseSettings):
@@ -100,6 +95,10 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
     providers: dict[str, ProviderSettings] = {}
+    wx_api_key: SecretStr | None = None
+    wx_url: str | None = None
+    wx_project_id: str | None = None
+    wx_iam_url: str = "https://iam.cloud.ibm.com/identity/token"
     ai_chat: str | None = None
     ai_stt: str | None = None
     ai_tts: str | None = None
@@ -171,7 +170,7 @@ class Settings(BaseSettings):
             ip_network(proxy)
         return proxies.strip()
 
-    @field_validator("openai_base_url")
+    @field_validator("openai_base_url", "wx_url", "wx_iam_url")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
         if url and not url.startswith(("http://", "https://")):
@@ -220,36 +219,60 @@ class Settings(BaseSettings):
             os.link(new.name, path)  # whole, or not at all: others may start just now
         return path.read_text()
 
-    def model_ref(self, role: Role) -> ModelRef:
-        """The model that plays `role`: the one named, else OpenAI's when it is configured, else the offline engine."""
+    def model_refs(self, role: Role) -> tuple[ModelRef, ...]:
+        """Who plays `role`, the first choice first: those named, else OpenAI's if it is configured, else offline."""
         named: str | None = getattr(self, f"ai_{role}")
         if named:
-            return ModelRef.parse(named)
-        return OPENAI_DEFAULTS[role] if self.openai_api_key or self.openai_base_url else OFFLINE
+            return ModelRef.parse_list(named)
+        return OPENAI_DEFAULTS[role] if self.openai_api_key or self.openai_base_url else (OFFLINE,)
 
-    @property
-    def known_providers(self) -> frozenset[str]:
-        """The names that may stand before the slash of `provider/model`."""
-        openai = {"openai"} if self.openai_api_key or self.openai_base_url else set()
-        return frozenset({"offline", *openai, *self.providers})
+    @cached_property
+    def model_servers(self) -> dict[str, ModelServer]:
+        """The servers that may be named before the slash of `provider/model`.
+
+        A preset is one of them when it has a key or a URL here, or a role's models name it.
+        """
+        servers = {OFFLINE.provider: ModelServer(None, None, PRESETS[OFFLINE.provider])}
+        if self.openai_api_key or self.openai_base_url:
+            servers["openai"] = _server("openai", self.openai_base_url, self.openai_api_key)
+        if self.wx_api_key and self.wx_url:
+            servers["watsonx"] = _server("watsonx", self.wx_url, self.wx_api_key)
+        named = {ref.provider for role in ROLES for ref in self.model_refs(role)} & PRESETS.keys()
+        unset = dict.fromkeys(named - {"openai", "watsonx"} - servers.keys(), ProviderSettings())
+        for name, told in {**unset, **self.providers}.items():
+            server = _server(name, told.base_url, told.api_key)
+            if server.base_url and (server.api_key or told.base_url or not server.preset.needs_key):
+                servers[name] = server
+        return servers
 
     @model_validator(mode="after")
     def _models_are_known(self) -> Self:
         self.providers = {name.lower(): provider for name, provider in self.providers.items()}
-        if {"openai", "offline"} & set(self.providers):
-            msg = "PROVIDERS__OPENAI and PROVIDERS__OFFLINE are taken: set OPENAI_API_KEY and OPENAI_BASE_URL"
+        if taken := TAKEN.keys() & self.providers.keys():
+            msg = f"PROVIDERS__{min(taken).upper()} is taken: set {TAKEN[min(taken)]}"
             raise ValueError(msg)
+        if any((self.wx_api_key, self.wx_url, self.wx_project_id)) and not (
+            self.wx_api_key and self.wx_url and self.wx_project_id
+        ):
+            raise ValueError("WX_API_KEY, WX_URL and WX_PROJECT_ID go together")
         for role in ("chat", "stt", "tts"):
             try:
-                provider = self.model_ref(role).provider
+                for ref in self.model_refs(role):
+                    self._check(role, ref)
             except ValueError as error:
                 msg = f"AI_{role.upper()}: {error}"
                 raise ValueError(msg) from None
-            if provider not in self.known_providers:
-                missing = "OPENAI_API_KEY" if provider == "openai" else f"PROVIDERS__{provider.upper()}__BASE_URL"
-                msg = f"AI_{role.upper()} names {provider!r}: set {missing}"
-                raise ValueError(msg)
         return self
+
+    def _check(self, role: Role, ref: ModelRef) -> None:
+        server = self.model_servers.get(ref.provider)
+        if server is None:
+            missing = TAKEN.get(ref.provider) or f"PROVIDERS__{ref.provider.upper()}__" + (
+                "API_KEY" if preset_of(ref.provider).base_url else "BASE_URL"
+            )
+            raise ValueError(f"{ref.provider!r} is not configured: set {missing}")
+        if role not in server.preset.roles:
+            raise ValueError(f"{ref.provider!r} can't {DOES[role]}")
 
     @model_validator(mode="after")
     def _admin_is_whole(self) -> Self:
@@ -267,7 +290,7 @@ class Settings(BaseSettings):
             wrong.append("AUTH must be on")
         if self.jwt_secret is None or len(self.jwt_secret.get_secret_value()) < 32:  # noqa: PLR2004 - HS256 wants 256 bits
             wrong.append("JWT_SECRET must be a secret of your own, at least 32 characters long")
-        for name in ("jwt_secret", "admin_password", "openai_api_key", "database_url", "redis_url", "blob_url"):
+        for name in ("jwt_secret", "admin_password", "openai_api_key", "wx_api_key", "database_url", "redis_url", "blob_url"):
             value: SecretStr | None = getattr(self, name)
             if value and any(default in value.get_secret_value().lower() for default in DEFAULT_SECRETS):
                 wrong.append(f"{name.upper()} holds a default password")
@@ -277,6 +300,11 @@ class Settings(BaseSettings):
             msg = "not safe for PRODUCTION: " + "; ".join(wrong)
             raise ValueError(msg)
         return self
+
+
+def _server(name: str, base_url: str | None, api_key: SecretStr | None) -> ModelServer:
+    preset = preset_of(name, base_url)
+    return ModelServer(base_url or preset.base_url, api_key.get_secret_value() if api_key else None, preset)
 
 
 @lru_cache

@@ -6,7 +6,7 @@ from api.deps import CurrentAccount, Deps
 from api.schemas.model import ModelPrices, ModelRead
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEMS
-from shared.config import ModelRef
+from shared.providers import ModelRef
 from shared.services.bound import usable_models
 
 router = APIRouter(prefix="/model", tags=["model"], responses=PROBLEMS)

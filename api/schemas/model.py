@@ -4,7 +4,7 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.config import Role
+from shared.providers import Role
 from shared.money import Amount
 
 

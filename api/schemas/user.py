@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 
 from api.schemas.auth import CREDENTIALS, NewUser
 from api.schemas.patch import not_null
-from shared.config import ModelRef
+from shared.providers import ModelRef
 from shared.models import UserRole
 from shared.models.agent import ModelName
 from shared.money import Amount, Dollars

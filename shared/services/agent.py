@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.config import Role
+from shared.providers import Role
 from shared.db import off_the_loop
 from shared.errors import NotFound
 from shared.models import Agent, Session

@@ -12,7 +12,7 @@ from sqlalchemy import select as sql_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.catalogue import MILLION, Catalogue, CatalogueModel
-from shared.config import ModelRef, Role, Settings
+from shared.config import Settings
 from shared.db import octets
 from shared.errors import Invalid
 from shared.models import Agent, Message, Session, User, table

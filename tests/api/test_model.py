@@ -8,7 +8,8 @@ import pytest
 
 from shared.audio.pool import AudioPool
 from shared.catalogue import Catalogue, retiring
-from shared.config import ModelRef, Settings
+from shared.config import Settings
+from shared.providers import ModelRef
 from tests.live import API, Live, live_parley
 
 THEIRS = """

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.config import ModelRef, Settings
+from shared.config import Settings
+from shared.providers import ModelRef
 
 ROOT = Path(__file__).parent.parent.parent
 SAFE: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,22 @@ class Audio:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was heard. An empty text means no speech; `language` is ISO 639-1 where the provider told it.
+    """What was heard. An empty text means no speech; `languages` (ISO 639-1) are those that the provider told.
 
     `note` is set when the provider could not do its job and says so (the offline engine on Arabic, say).
     """
 
     text: str
-    language: str | None = None
+    languages: tuple[str, ...] = ()
     note: str | None = None
 
 
 @dataclass(frozen=True)
 class Speech:
-    """A spoken sentence: mono signed 16-bit PCM, or mp3 frames, as `format` says."""
+    """A spoken sentence: mono signed 16-bit PCM, an mp3 or a wav file, as `format` says. `sample_rate` is pcm's."""
 
     data: bytes
-    format: Literal["mp3", "pcm"]
+    format: Literal["mp3", "pcm", "wav"]
     sample_rate: int = 24_000
 
 
@@ -62,7 +62,18 @@ class Limits:
     max_bytes: int = 25_000_000
 
 
-class ChatProvider(Protocol):
+class Provider(Protocol):
+    """One server, or engine, in the roles that it plays."""
+
+    name: str
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class ChatProvider(Provider, Protocol):
     """Writes replies."""
 
     def stream_chat(
@@ -75,29 +86,21 @@ class ChatProvider(Protocol):
         ...
 
 
-class SpeechToText(Protocol):
+@runtime_checkable
+class SpeechToText(Provider, Protocol):
     """Hears voice notes."""
 
     limits: Limits
 
-    async def transcribe(self, audio: Audio, *, model: str, language: str | None) -> Transcript:
-        """Return what was said; `language` (ISO 639-1) is a hint. Raises `Upstream`."""
+    async def transcribe(self, audio: Audio, *, model: str, languages: Sequence[str]) -> Transcript:
+        """Return what was said; `languages` (ISO 639-1) are hints, the likeliest first. Raises `Upstream`."""
         ...
 
 
-class TextToSpeech(Protocol):
+@runtime_checkable
+class TextToSpeech(Provider, Protocol):
     """Speaks sentences."""
 
     async def speak(self, text: str, *, model: str, language: str, voice: str | None) -> Speech:
-        """Return the sound of `text` (at most 4,096 characters); raises `Upstream`."""
-        ...
-
-
-class Provider(ChatProvider, SpeechToText, TextToSpeech, Protocol):
-    """One server, or engine, that serves all three roles."""
-
-    name: str
-
-    async def close(self) -> None:
-        """Let go of connections."""
+        """Return the sound of `text` (at most 4,096 characters); None is the default voice. Raises `Upstream`."""
         ...

@@ -70,11 +70,11 @@ class OfflineProvider:
         audio: Audio,
         *,
         model: str,  # noqa: ARG002 - there is only one
-        language: str | None,
+        languages: Sequence[str],
     ) -> Transcript:
         """Hear common English phrases, in 60 s at most; whatever is not surely one gets no text and a note."""
-        if language and language.lower().split("-")[0] != "en":
-            return Transcript("", language, _ENGLISH_ONLY)
+        if languages and "en" not in languages:
+            return Transcript("", tuple(languages[:1]), _ENGLISH_ONLY)
         try:
             heard = await self._listener.run(sphinx.hear, audio.data, timeout_s=_HEAR_TIMEOUT_S)
         except Unavailable as error:
@@ -82,8 +82,8 @@ class OfflineProvider:
         except (Invalid, Unsupported) as error:
             raise Upstream("The offline recogniser could not read this audio.") from error
         if heard.understood:
-            return Transcript(heard.text, "en", _PARTLY if heard.rejected else None)
-        return Transcript("", language, _NOT_UNDERSTOOD if heard.rejected else None)
+            return Transcript(heard.text, ("en",), _PARTLY if heard.rejected else None)
+        return Transcript("", tuple(languages[:1]), _NOT_UNDERSTOOD if heard.rejected else None)
 
     async def speak(
         self,

@@ -1,94 +1,118 @@
-"""The models that play each role, and one provider per name behind them."""
+"""The models that play each role, in the order in which they are asked, and one provider per server behind them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
+from datetime import UTC, date, datetime
+from typing import Generic, TypeVar, get_args
 
 from shared.catalogue import Catalogue, CatalogueModel
-from shared.config import OFFLINE, ModelRef, Role, Settings
+from shared.config import ModelServer, Settings
 from shared.errors import Upstream
-from worker.providers.base import Provider
+from shared.providers import DOES, OFFLINE, ModelRef, Role
+from worker.providers.assemblyai import AssemblyAIProvider
+from worker.providers.base import ChatProvider, Provider, SpeechToText, TextToSpeech
+from worker.providers.client import Timeouts
 from worker.providers.offline import OfflineProvider
-from worker.providers.openai import OpenAIProvider, Timeouts
+from worker.providers.openai import OpenAIProvider
+from worker.providers.realtime import RealtimeProvider
+from worker.providers.watsonx import WatsonxProvider
+
+P_co = TypeVar("P_co", bound=Provider, covariant=True)
+P = TypeVar("P", bound=Provider)
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model's own name, who serves it, and what it costs."""
+class Model(Generic[P_co]):
+    """A model in one role: its own name, who serves it, and what is known of it."""
 
+    role: Role
     provider_name: str
     model: str
-    provider: Provider
+    provider: P_co
     entry: CatalogueModel
 
 
 class Models:
-    """Built once per worker; `chat`, `stt` and `tts` are the defaults of the settings."""
+    """Built once per worker. Each role has the models that an agent names, or those of the settings."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, today: Callable[[], date] = lambda: datetime.now(UTC).date()) -> None:
         """Raises ValueError, naming the variable, for a model that nobody serves."""
         self._settings = settings
+        self._today = today
         self._catalogue = Catalogue.load(settings.model_catalogue)
-        self._providers: dict[str, Provider] = {}
-        self._defaults = {role: self._default(role) for role in get_args(Role)}
+        self._providers: dict[tuple[str, bool], Provider] = {}
+        for role in get_args(Role):
+            try:
+                for ref in settings.model_refs(role):
+                    self._open(role, ref)
+            except ValueError as error:
+                msg = f"AI_{role.upper()}: {error}"
+                raise ValueError(msg) from None
 
-    @property
-    def chat(self) -> Model:
-        """Writes replies."""
-        return self._defaults["chat"]
+    def chat(self, named: str | None = None) -> list[Model[ChatProvider]]:
+        """Who writes replies, the first choice first; raises a permanent `Upstream` for what nobody here serves."""
+        return self._models("chat", ChatProvider, named)  # type: ignore[type-abstract]  # it is only looked at
 
-    @property
-    def stt(self) -> Model:
-        """Hears voice notes."""
-        return self._defaults["stt"]
+    def stt(self, named: str | None = None) -> list[Model[SpeechToText]]:
+        """Who hears voice notes; as `chat`."""
+        return self._models("stt", SpeechToText, named)  # type: ignore[type-abstract]
 
-    @property
-    def tts(self) -> Model:
-        """Speaks sentences."""
-        return self._defaults["tts"]
-
-    def resolve(self, role: Role, ref: str | None) -> Model:
-        """The model that an agent names as `provider/model`, or the role's default; raises a permanent `Upstream`."""
-        if ref is None:
-            return self._defaults[role]
-        try:
-            return self._model(role, ModelRef.parse(ref))
-        except ValueError:
-            msg = f"The agent's model {ref!r} is not served here."
-            raise Upstream(msg, code="model_not_found") from None
+    def tts(self, named: str | None = None) -> list[Model[TextToSpeech]]:
+        """Who speaks; as `chat`."""
+        return self._models("tts", TextToSpeech, named)  # type: ignore[type-abstract]
 
     async def close(self) -> None:
         """Close every provider."""
         for provider in self._providers.values():
             await provider.close()
 
-    def _default(self, role: Role) -> Model:
+    def _models(self, role: Role, kind: type[P], named: str | None) -> list[Model[P]]:
         try:
-            return self._model(role, self._settings.model_ref(role))
-        except ValueError as error:
-            msg = f"AI_{role.upper()}: {error}"
-            raise ValueError(msg) from None
+            refs = ModelRef.parse_list(named) if named is not None else self._settings.model_refs(role)
+            models = [self._model(role, kind, ref) for ref in refs]
+        except ValueError:
+            msg = f"The agent's model {named!r} is not served here."
+            raise Upstream(msg, code="model_not_found") from None
+        return sorted(models, key=self._has_ended)
 
-    def _model(self, role: Role, ref: ModelRef) -> Model:
-        name = ref.provider.lower()
-        if name == OFFLINE.provider and ref != OFFLINE:
+    def _model(self, role: Role, kind: type[P], ref: ModelRef) -> Model[P]:
+        provider = self._open(role, ref)
+        if not isinstance(provider, kind):
+            msg = f"{ref.provider!r} can't {DOES[role]}"
+            raise ValueError(msg)  # noqa: TRY004 - what a setting says is a value
+        return Model(role, ref.provider, ref.model, provider, self._catalogue.get(role, ref))
+
+    def _open(self, role: Role, ref: ModelRef) -> Provider:
+        if ref.provider == OFFLINE.provider and ref != OFFLINE:
             raise ValueError("the offline engine has one model: offline/offline")
-        if name not in self._providers:
-            self._providers[name] = _provider(name, self._settings)
-        return Model(name, ref.model, self._providers[name], self._catalogue.get(role, ref))
+        server = self._settings.model_servers.get(ref.provider)
+        if server is None:
+            msg = f"no provider is called {ref.provider!r}: set PROVIDERS__{ref.provider.upper()}__BASE_URL"
+            raise ValueError(msg)
+        speaks_live = role == "tts" and server.preset.wire == "openai" and ref.model.startswith(server.preset.realtime)
+        key = (ref.provider, speaks_live)
+        if key not in self._providers:
+            self._providers[key] = _provider(ref.provider, server, self._settings, speaks_live=speaks_live)
+        return self._providers[key]
+
+    def _has_ended(self, model: Model[P]) -> bool:
+        """Whether its provider has ended a model: it is asked last. Another server's of the same name go on."""
+        end = model.entry.retires_on
+        server = self._settings.model_servers[model.provider_name]
+        return end is not None and end <= self._today() and server.base_url == server.preset.base_url
 
 
-def _provider(name: str, settings: Settings) -> Provider:
-    if name == "offline":
-        return OfflineProvider()
+def _provider(name: str, server: ModelServer, settings: Settings, *, speaks_live: bool) -> Provider:
     timeouts = Timeouts(
         settings.connect_timeout_s, settings.first_byte_timeout_s, settings.idle_timeout_s, settings.total_timeout_s
     )
-    if name == "openai":
-        base_url, key = settings.openai_base_url, settings.openai_api_key
-    else:
-        named = {known.lower(): provider for known, provider in settings.providers.items()}
-        if name not in named:
-            msg = f"no provider is called {name!r}: set PROVIDERS__{name.upper()}__BASE_URL"
-            raise ValueError(msg)
-        base_url, key = named[name].base_url, named[name].api_key
-    return OpenAIProvider(name, base_url, key.get_secret_value() if key else None, timeouts)
+    if server.preset.wire == "offline" or server.base_url is None:
+        return OfflineProvider()
+    if speaks_live:
+        return RealtimeProvider(name, server.base_url, server.api_key, timeouts, server.preset)
+    if server.preset.wire == "assemblyai":
+        return AssemblyAIProvider(name, server.base_url, server.api_key, timeouts)
+    if server.preset.wire == "watsonx":
+        project, iam_url = settings.wx_project_id or "", settings.wx_iam_url
+        return WatsonxProvider(name, server.base_url, server.api_key or "", project, iam_url, timeouts)
+    return OpenAIProvider(name, server.base_url, server.api_key, timeouts, server.preset)

@@ -13,7 +13,7 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
-from shared.config import ModelRef
+from shared.providers import ModelRef
 from shared.db import Database, db_now
 from shared.errors import AppError, Conflict, Invalid, PaymentRequired, TooMany, Unavailable
 from shared.models import Agent, Job, JobStatus, Message, Session, Usage, User
