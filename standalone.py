@@ -11,8 +11,8 @@ from api.main import create_app, open_stores
 from api.server import bind
 from api.server import serve as serve_api
 from shared.config import Settings, get_settings
-from shared.providers import OFFLINE
 from shared.logging import setup_logging
+from shared.providers import OFFLINE
 from shared.queue import Queue, open_redis
 from shared.run import run
 from shared.signals import stop_on_signals
@@ -66,7 +66,7 @@ def _banner(settings: Settings, url: str) -> str:
         f"  docs  {url}/api/v1/docs  (reference: {url}/api/v1/redoc)",
         f"  data  {settings.data_dir.resolve()}",
     ]
-    offline = [role for role in ("chat", "stt", "tts") if settings.model_ref(role) == OFFLINE]
+    offline = [role for role in ("chat", "stt", "tts") if settings.model_refs(role) == (OFFLINE,)]
     if offline:
         lines.append(
             f"  note  no key is set: the offline engine serves {', '.join(offline)}. Set OPENAI_API_KEY in .env."

@@ -41,14 +41,14 @@ async def follow_job(
 
 
 class _Told:
-    """What one client was told so far. `_sent` counts the reply's characters, of the wording of `_attempt`."""
+    """What one client was told so far: `_said` of the reply, in the wording of `_attempt`."""
 
     def __init__(self, feed: Feed, after: EventId | None) -> None:
         self._feed = feed
         self._place = 0
         self._last = after or EventId(0, 0)
         self._attempt = 0
-        self._sent = 0
+        self._said = ""
         self._shown: object = None
         self._heard = False
         self._in_doubt = False  # what the client has is not known here
@@ -81,14 +81,14 @@ class _Told:
         for event_id, name, data in self._feed.events[self._place :]:
             self._place += 1
             if name == "delta":
-                if self._in_doubt or (event_id.attempt != self._attempt and self._sent):
+                if self._in_doubt or (event_id.attempt != self._attempt and self._said):
                     events.append(self._reset(event_id))
                 self._attempt = event_id.attempt
-                if data["offset"] != self._sent:
+                if data["offset"] != len(self._said):
                     continue  # what is missing before it was lost, or was told from SQL: SQL has it all
-                self._sent += len(data["text"])
+                self._said += data["text"]
             elif name == "reset":
-                self._sent, self._in_doubt = 0, False
+                self._said, self._in_doubt = "", False
             self._last = event_id
             events.append(self._event(name, data))
         return events
@@ -99,12 +99,13 @@ class _Told:
         text = (view.reply and view.reply.text) or ""
         if text:
             attempt = next((step.attempt for step in view.steps if step.name == "reply"), self._attempt)
-            if self._in_doubt or (attempt != self._attempt and self._sent):
+            # The same attempt begins anew when it falls back to another model, and that too may have been lost.
+            if self._in_doubt or not text.startswith(self._said) or (attempt != self._attempt and self._said):
                 events.append(self._reset(EventId(attempt, 0)))
             self._attempt = attempt
-            if self._sent < len(text):
-                events.append(self._event("delta", {"offset": self._sent, "text": text[self._sent :]}))
-                self._sent = len(text)
+            if len(self._said) < len(text):
+                events.append(self._event("delta", {"offset": len(self._said), "text": text[len(self._said) :]}))
+                self._said = text
         if view.ended:
             events.append(self._event("end", JobRead.of(view)))
         return events
@@ -122,10 +123,13 @@ class _Told:
             return
         for event_id, name, data in known:
             self._attempt = event_id.attempt
-            self._sent = data["offset"] + len(data["text"]) if name == "delta" else 0 if name == "reset" else self._sent
+            if name == "reset" or (name == "delta" and data["offset"] == 0):
+                self._said = ""
+            if name == "delta":
+                self._said += data["text"]
 
     def _reset(self, event_id: EventId) -> ServerSentEvent:
-        self._sent, self._in_doubt = 0, False
+        self._said, self._in_doubt = "", False
         self._last = max(self._last, event_id)
         return self._event("reset", {})
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import structlog
 
 from shared.catalogue import retiring
-from shared.providers import ModelRef
 from shared.db import Database
+from shared.providers import ModelRef
 from shared.services import agent as agents
 from shared.services.bound import Tariff
 
@@ -31,9 +31,9 @@ class Retirements:
         if now - self._looked_at > OLD_S:
             async with self._database.read() as db:
                 named = await agents.models(db)
-            used = [self._tariff.catalogue.get(role, ref) for role, ref in self._tariff.defaults.items()]
-            used += [self._tariff.catalogue.get(role, ModelRef.parse(ref)) for role, ref in named]
-            told = retiring(used, datetime.now(UTC).date())
+            used = [*self._tariff.defaults.items(), *((role, ModelRef.parse_list(refs)) for role, refs in named)]
+            lists = [[self._tariff.catalogue.get(role, ref) for ref in refs] for role, refs in used]
+            told = retiring(lists, datetime.now(UTC).date())
             for sentence in set(told) - set(self._told):
                 log.warning("model.retires", model=sentence.split()[0], detail=sentence)
             self._looked_at, self._told = now, told

@@ -1,7 +1,7 @@
 """Which AI models there are: their prices, windows and end dates, from one data file that an operator may overrule."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import ROUND_UP, Decimal
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from shared.providers import ModelRef, Role
 from shared.money import UNIT, ZERO
+from shared.providers import ModelRef, Role
 
 OURS = Path(__file__).with_name("catalogue.toml")
 NEAR = timedelta(days=60)  # how long before its end a model in use is warned of
@@ -36,6 +36,8 @@ class CatalogueModel(BaseModel):
     per_million_output_tokens: Price | None = None
     per_audio_minute: Price | None = None
     per_million_characters: Price | None = None
+    max_characters: int | None = Field(default=None, ge=20)  # that a model speaks at once
+    voices: tuple[str, ...] = ()
     retires_on: date | None = None
 
     @field_validator("id")
@@ -56,6 +58,10 @@ class CatalogueModel(BaseModel):
         """Whether it is known what it costs: only then may an account with a balance use it."""
         return getattr(self, PRICES[self.kind][0]) is not None
 
+    def has_ended(self, today: date) -> bool:
+        """Whether its provider has ended it."""
+        return self.retires_on is not None and self.retires_on <= today
+
     def cost(
         self,
         *,
@@ -72,6 +78,14 @@ class CatalogueModel(BaseModel):
             + (self.per_million_characters or ZERO) * (characters or 0) / MILLION
         )
         return cost.quantize(UNIT, ROUND_UP)
+
+
+def dearest(models: Iterable[CatalogueModel]) -> CatalogueModel:
+    """One that costs as much as the dearest of these does, in each of its prices: who answers is not known yet."""
+    first, *others = models
+    prices = [name for name in PRICES[first.kind] if any(getattr(one, name) is not None for one in (first, *others))]
+    most = {name: max(getattr(one, name) or ZERO for one in (first, *others)) for name in prices}
+    return first.model_copy(update=most)
 
 
 class _File(BaseModel):
@@ -99,20 +113,26 @@ class Catalogue:
         known = self._models.get((kind, str(ref)))
         return known or CatalogueModel.model_construct(id=str(ref), kind=kind)
 
-    def served_by(self, providers: Iterable[str]) -> list[CatalogueModel]:
-        """The models of these providers."""
-        there = set(providers)
-        return [model for model in self._models.values() if ModelRef.parse(model.id).provider in there]
+    def served_by(self, providers: Mapping[str, Collection[Role]]) -> list[CatalogueModel]:
+        """The models of these providers, in the roles that each plays."""
+        return [
+            model
+            for model in self._models.values()
+            if model.kind in providers.get(ModelRef.parse(model.id).provider, ())
+        ]
 
 
-def retiring(models: Iterable[CatalogueModel], today: date) -> list[str]:
-    """A sentence for each model that has ended or is about to."""
-    found: Mapping[str, date] = {model.id: model.retires_on for model in models if model.retires_on}
-    return [
-        f"{name} {'ends' if end > today else 'has ended'} on {end}: choose another model"
-        for name, end in sorted(found.items())
-        if end - today <= NEAR
-    ]
+def retiring(lists: Iterable[Sequence[CatalogueModel]], today: date) -> list[str]:
+    """A sentence for each model that has ended or is about to, and who follows it in its list."""
+    found: dict[str, str] = {}
+    for models in lists:
+        stay = [model.id for model in models if model.retires_on is None or model.retires_on - today > NEAR]
+        follower = f"{stay[0]} follows" if stay else "choose another model"
+        for model in models:
+            if (end := model.retires_on) and model.id not in stay:
+                verb = "ends" if end > today else "has ended"
+                found[model.id] = f"{model.id} {verb} on {end}: {follower}"
+    return [sentence for _, sentence in sorted(found.items())]
 
 
 def _read(path: Path) -> list[CatalogueModel]:

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from ipaddress import ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
@@ -255,13 +255,15 @@ class Settings(BaseSettings):
             self.wx_api_key and self.wx_url and self.wx_project_id
         ):
             raise ValueError("WX_API_KEY, WX_URL and WX_PROJECT_ID go together")
-        for role in ("chat", "stt", "tts"):
+        wanted: list[tuple[Role, ModelRef]] = []
+        for role in get_args(Role):
             try:
-                for ref in self.model_refs(role):
-                    self._check(role, ref)
+                wanted += ((role, ref) for ref in self.model_refs(role))
             except ValueError as error:
                 msg = f"AI_{role.upper()}: {error}"
                 raise ValueError(msg) from None
+        for role, ref in wanted:
+            self._check(role, ref)
         return self
 
     def _check(self, role: Role, ref: ModelRef) -> None:
@@ -270,9 +272,9 @@ class Settings(BaseSettings):
             missing = TAKEN.get(ref.provider) or f"PROVIDERS__{ref.provider.upper()}__" + (
                 "API_KEY" if preset_of(ref.provider).base_url else "BASE_URL"
             )
-            raise ValueError(f"{ref.provider!r} is not configured: set {missing}")
+            raise ValueError(f"AI_{role.upper()} names {ref.provider!r}: set {missing}")
         if role not in server.preset.roles:
-            raise ValueError(f"{ref.provider!r} can't {DOES[role]}")
+            raise ValueError(f"AI_{role.upper()} names {ref.provider!r}, which can't {DOES[role]}")
 
     @model_validator(mode="after")
     def _admin_is_whole(self) -> Self:
@@ -290,7 +292,15 @@ class Settings(BaseSettings):
             wrong.append("AUTH must be on")
         if self.jwt_secret is None or len(self.jwt_secret.get_secret_value()) < 32:  # noqa: PLR2004 - HS256 wants 256 bits
             wrong.append("JWT_SECRET must be a secret of your own, at least 32 characters long")
-        for name in ("jwt_secret", "admin_password", "openai_api_key", "wx_api_key", "database_url", "redis_url", "blob_url"):
+        for name in (
+            "jwt_secret",
+            "admin_password",
+            "openai_api_key",
+            "wx_api_key",
+            "database_url",
+            "redis_url",
+            "blob_url",
+        ):
             value: SecretStr | None = getattr(self, name)
             if value and any(default in value.get_secret_value().lower() for default in DEFAULT_SECRETS):
                 wrong.append(f"{name.upper()} holds a default password")

@@ -3,12 +3,14 @@
 import threading
 import unicodedata
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 SURE_ENOUGH = 0.5
+CERTAIN = 0.8
 
 _NO_IDEA = 0.1
 _JUDGED_CHARS = 2_000
@@ -26,6 +28,7 @@ _SCRIPT_LANGUAGES = {
     "GREEK": "el",
     "THAI": "th",
 }
+KNOWN = frozenset({*_MODEL_LANGUAGES, *_SCRIPT_LANGUAGES.values()})
 _NOT_ARABIC = frozenset("پچژگکیےںٹڈڑہھ")
 
 _loading = threading.Lock()
@@ -60,10 +63,17 @@ def detect(text: str) -> Detection | None:
     return Detection(str(code), float(confidence) * share) if confidence > _NO_IDEA else None
 
 
-def choose(text: str, fallback: str) -> str:
-    """Return the language of `text`, or `fallback` (the conversation's) where that is too unsure."""
+def choose(text: str, fallback: str, *, told: Sequence[str] = (), allowed: Collection[str] = ()) -> str:
+    """Return the language of `text`, or `fallback` (the conversation's) where that is too unsure or not `allowed`.
+
+    `told` are those in which a speech model heard it. It is believed before a text that leaves doubts, if it is a
+    language that the text could be told from: short clips are taken for Latin and the like.
+    """
     found = detect(text)
-    return found.code if found and found.confidence >= SURE_ENOUGH else fallback
+    sure = [found.code] if found and found.confidence >= SURE_ENOUGH else []
+    if not (found and found.confidence >= CERTAIN):
+        sure = [*(code for code in told if code in KNOWN), *sure]
+    return next((code for code in (*sure, *told) if not allowed or code in allowed), fallback)
 
 
 def warm() -> None:

@@ -1,4 +1,4 @@
-"""The model servers that Parley knows by name, and what is peculiar to each: as data, so that no code asks for a name."""
+"""The model servers that Parley knows by name, and the quirks of each: as data, so that no code asks for a name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,8 +72,6 @@ class Preset:
     realtime: str = "gpt-realtime"  # models whose names begin so speak over the Realtime API
 
 
-_CHAT: frozenset[Role] = frozenset({"chat"})
-
 PRESETS: Mapping[str, Preset] = {
     "openai": Preset(base_url="https://api.openai.com/v1", needs_key=True, max_tokens="max_completion_tokens"),
     "azure": Preset(needs_key=True, key_header="api-key", max_tokens="max_completion_tokens"),
@@ -84,15 +82,15 @@ PRESETS: Mapping[str, Preset] = {
         speech_format="wav",
         voice="troy",
     ),
-    "openrouter": Preset(base_url="https://openrouter.ai/api/v1", needs_key=True, roles=_CHAT),
-    "ollama": Preset(base_url="http://localhost:11434/v1", roles=_CHAT),
+    "openrouter": Preset(base_url="https://openrouter.ai/api/v1", needs_key=True),
+    "ollama": Preset(base_url="http://localhost:11434/v1"),
     "assemblyai": Preset(
         wire="assemblyai",
         roles=frozenset({"stt"}),
         base_url="https://api.assemblyai.com/v2",
         needs_key=True,
     ),
-    "watsonx": Preset(wire="watsonx", roles=_CHAT, needs_key=True),
+    "watsonx": Preset(wire="watsonx", roles=frozenset({"chat"}), needs_key=True),
     OFFLINE.provider: Preset(wire="offline"),
 }
 """By the name that stands before the slash of `provider/model`."""

@@ -19,6 +19,7 @@ from shared.queue import Queue
 from shared.storage import Storage
 from shared.user_limits import UserLimits
 from worker.gathering import Claims, Replies
+from worker.providers.circuits import Circuits
 from worker.providers.registry import Models
 
 
@@ -36,6 +37,7 @@ class Worker:
     claims: Claims
     replies: Replies
     limits: UserLimits
+    circuits: Circuits = field(default_factory=Circuits)
     due: asyncio.Event = field(default_factory=asyncio.Event)  # wakes the reconciler: a retry's time has come
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # its loops end their round, and no more
     host: str = field(default_factory=socket.gethostname)

@@ -1,5 +1,7 @@
 """The AI models there are."""
 
+from datetime import UTC, datetime
+
 from fastapi import APIRouter
 
 from api.deps import CurrentAccount, Deps
@@ -16,6 +18,11 @@ router = APIRouter(prefix="/model", tags=["model"], responses=PROBLEMS)
 async def list_models(account: CurrentAccount, stores: Deps) -> PageOf[ModelRead]:
     """List the models that you may name in an agent, with what they cost and when their provider ends them."""
     tariff = stores.budget.tariff
+    today = datetime.now(UTC).date()
+    defaults = {
+        kind: next((ref for ref in refs if not tariff.catalogue.get(kind, ref).has_ended(today)), refs[0])
+        for kind, refs in tariff.defaults.items()
+    }
     items = [
         ModelRead(
             id=model.id,
@@ -24,7 +31,8 @@ async def list_models(account: CurrentAccount, stores: Deps) -> PageOf[ModelRead
             context_window=model.context_window,
             prices=ModelPrices.model_validate(model),
             retires_on=model.retires_on,
-            is_default=str(tariff.defaults[model.kind]) == model.id,
+            voices=model.voices,
+            is_default=str(defaults[model.kind]) == model.id,
         )
         for model in usable_models(tariff, account)
     ]

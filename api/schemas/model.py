@@ -4,8 +4,8 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.providers import Role
 from shared.money import Amount
+from shared.providers import Role
 
 
 class ModelPrices(BaseModel):
@@ -20,7 +20,10 @@ class ModelPrices(BaseModel):
 
 
 class ModelRead(BaseModel):
-    """A model that you may name in an agent. `is_default` says that agents which name none have it."""
+    """A model that you may name in an agent.
+
+    `is_default` says that agents which name none have it first; `voices` are those that it is known to speak with.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -37,6 +40,7 @@ class ModelRead(BaseModel):
                         "per_million_characters": None,
                     },
                     "retires_on": None,
+                    "voices": [],
                     "is_default": True,
                 }
             ]
@@ -49,4 +53,5 @@ class ModelRead(BaseModel):
     context_window: int | None
     prices: ModelPrices
     retires_on: date | None
+    voices: tuple[str, ...]
     is_default: bool

@@ -9,11 +9,11 @@ from pydantic.config import JsonDict
 
 from api.schemas.auth import CREDENTIALS, NewUser
 from api.schemas.patch import not_null
-from shared.providers import ModelRef
 from shared.models import UserRole
 from shared.models.agent import ModelName
 from shared.money import Amount, Dollars
 from shared.passwords import Password
+from shared.providers import ModelRef
 
 MOST = 1_000_000_000  # of anything that has a limit: it fits into both databases
 

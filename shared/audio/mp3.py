@@ -57,7 +57,7 @@ def encoded_frames(pcm: bytes, *, rate: int) -> Iterator[bytes]:
             yield bytes(packet)
 
 
-def to_mp3(data: bytes, *, format: Literal["mp3", "pcm"], rate: int) -> bytes:  # noqa: A002 - the field's word
+def to_mp3(data: bytes, *, format: Literal["mp3", "pcm", "wav"], rate: int) -> bytes:  # noqa: A002 - the field's word
     """Return as bare mp3 frames what a speech provider sent, whatever it was asked for.
 
     Clean mp3 is kept bit for bit without tags and Info header; `rate` is that of pcm. Raises `Invalid` (bad_speech).

@@ -4,14 +4,18 @@ from typing import Annotated
 from uuid import UUID
 
 from pydantic import StringConstraints
-from sqlalchemy import Index
+from sqlalchemy import JSON, Index
 from sqlalchemy import Text as SqlText
 from sqlmodel import Field, SQLModel
 
 from shared.models.row import Name, Row, Text
 
-ModelName = Annotated[Text, StringConstraints(pattern=r"^[^/\s]+/\S+$", max_length=200)]
+ModelName = Annotated[Text, StringConstraints(pattern=r"^[^/\s,]+/[^\s,]+$", max_length=200)]
+ModelNames = Annotated[Text, StringConstraints(pattern=r"^[^/\s,]+/[^\s,]+( *, *[^/\s,]+/[^\s,]+)*$", max_length=200)]
 LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+VoiceName = Annotated[Name, StringConstraints(max_length=100)]
+MOST_LANGUAGES = 50
+ALONG = "or several, separated by commas: the first that answers; null: the server's."
 
 
 class AgentBase(SQLModel):
@@ -32,21 +36,47 @@ class AgentBase(SQLModel):
         description="How it sounds.",
         schema_extra={"examples": ["Warm, brief, never salesy."]},
     )
-    ai_chat: ModelName | None = Field(
-        default=None, max_length=200, description="`provider/model` that writes its replies; null: the server's."
+    ai_chat: ModelNames | None = Field(
+        default=None,
+        max_length=200,
+        description=f"`provider/model` that writes its replies, {ALONG}",
     )
-    ai_stt: ModelName | None = Field(
-        default=None, max_length=200, description="`provider/model` that hears voice notes; null: the server's."
+    ai_stt: ModelNames | None = Field(
+        default=None,
+        max_length=200,
+        description=f"`provider/model` that hears voice notes, {ALONG}",
     )
-    ai_tts: ModelName | None = Field(
-        default=None, max_length=200, description="`provider/model` that speaks its replies; null: the server's."
+    ai_tts: ModelNames | None = Field(
+        default=None,
+        max_length=200,
+        description=f"`provider/model` that speaks its replies, {ALONG}",
     )
     voice: Name | None = Field(
         default=None, max_length=100, description="A voice of the speech model; null: its default for the language."
     )
-    language: LanguageCode | None = Field(
-        default=None, max_length=2, description="ISO 639-1 language to assume until one was heard; null: English."
+    voices: dict[LanguageCode, VoiceName] = Field(
+        default_factory=dict,
+        max_length=MOST_LANGUAGES,
+        sa_type=JSON,
+        description="Voices by language, where they are not `voice`.",
+        schema_extra={"examples": [{"ar": "shimmer"}]},
     )
+    languages: list[LanguageCode] = Field(
+        default_factory=list,
+        max_length=MOST_LANGUAGES,
+        sa_type=JSON,
+        description="The ISO 639-1 languages that it hears and speaks; empty: any.",
+        schema_extra={"examples": [["en", "ar"]]},
+    )
+    language: LanguageCode | None = Field(
+        default=None,
+        max_length=2,
+        description="The language to assume until one was heard; null: the first of `languages`, else English.",
+    )
+
+    def voice_in(self, language: str) -> str | None:
+        """The voice for a language; None is the speech model's own."""
+        return self.voices.get(language, self.voice)
 
 
 class Agent(AgentBase, Row, table=True):

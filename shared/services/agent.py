@@ -1,16 +1,16 @@
 """The rules of agents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 from uuid import UUID
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.providers import Role
 from shared.db import off_the_loop
-from shared.errors import NotFound
+from shared.errors import Invalid, NotFound
 from shared.models import Agent, Session
+from shared.providers import Role
 from shared.services import session as sessions
 from shared.services.bound import Tariff, check_named
 from shared.services.page import PageRequest, newest_first
@@ -18,8 +18,9 @@ from shared.services.user import Account
 
 
 async def create(db: AsyncSession, *, agent_id: UUID, account: Account, fields: dict[str, Any], tariff: Tariff) -> None:
-    """Add an agent; raises Invalid when it names a model that is not to be had."""
+    """Add an agent; raises Invalid when it names a model that is not to be had, or languages that it does not speak."""
     check_named(tariff, account, fields)
+    _check_languages(fields)
     db.add(Agent(id=agent_id, owner_id=account.id, **fields))
     await db.flush()
 
@@ -59,6 +60,7 @@ async def change(
     """Set the given fields of an agent; raises Invalid as `create` does."""
     check_named(tariff, account, fields)
     agent = await get(db, owner_id=account.id, agent_id=agent_id, lock=True)
+    _check_languages(agent.model_dump() | fields)
     agent.sqlmodel_update(fields)
     await db.flush()
     return agent
@@ -70,3 +72,16 @@ async def delete(db: AsyncSession, *, owner_id: UUID, agent_id: UUID) -> None:
     await sessions.clear(db, col(Session.agent_id) == agent_id)
     await db.delete(agent)
     await db.flush()
+
+
+def _check_languages(fields: Mapping[str, Any]) -> None:
+    """Raise Invalid, with a field each, for a language outside of those that the agent speaks."""
+    spoken = fields["languages"]
+    strange = [("language", fields["language"]), *(("voices", code) for code in fields["voices"])]
+    errors = [
+        {"field": field, "message": f"{code!r} is not among the agent's languages."}
+        for field, code in strange
+        if spoken and code and code not in spoken
+    ]
+    if errors:
+        raise Invalid(errors[0]["message"], errors=errors)

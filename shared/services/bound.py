@@ -11,12 +11,13 @@ from sqlalchemy import Integer, Uuid, bindparam, func, type_coerce
 from sqlalchemy import select as sql_select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.catalogue import MILLION, Catalogue, CatalogueModel
+from shared.catalogue import MILLION, Catalogue, CatalogueModel, dearest
 from shared.config import Settings
 from shared.db import octets
 from shared.errors import Invalid
 from shared.models import Agent, Message, Session, User, table
 from shared.money import ZERO, Money
+from shared.providers import DOES, ModelRef, Role
 from shared.services.page import padded
 from shared.services.user import Account
 
@@ -62,23 +63,24 @@ _SIZES = (
 class Tariff:
     """The models and their prices, who serves them, those of agents that name none, and what bounds a turn's use.
 
-    `history` is how many earlier messages a model reads at most.
+    `providers` are the roles that each plays, `defaults` the first choice first. `history` is how many earlier
+    messages a model reads at most.
     """
 
     catalogue: Catalogue
-    providers: frozenset[str]
-    defaults: Mapping[Role, ModelRef]
+    providers: Mapping[str, frozenset[Role]]
+    defaults: Mapping[Role, Sequence[ModelRef]]
     max_reply_tokens: int
     history: int
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """What the settings say."""
-        defaults = {role: settings.model_ref(role) for role in get_args(Role)}
+        defaults = {role: settings.model_refs(role) for role in get_args(Role)}
         catalogue = Catalogue.load(settings.model_catalogue)
         return cls(
             catalogue,
-            settings.known_providers,
+            {name: server.preset.roles for name, server in settings.model_servers.items()},
             defaults,
             settings.max_reply_tokens,
             settings.max_chat_history_context - 1,
@@ -113,10 +115,7 @@ async def bounds(
     for ask in asks:
         chat, stt, tts, prompts, history, spare = sizes[ask.session_id]
         named: dict[Role, str | None] = {"chat": chat, "stt": stt, "tts": tts}
-        models = {role: _model(tariff, role, named[role]) for role in _roles(ask)}
-        for model in models.values():
-            if not may_use(account, model):
-                raise Invalid(f"This account may not use {model.id}.", code="model_not_allowed")
+        models = {role: _dearest(tariff, account, role, named[role]) for role in _roles(ask)}
         found.append(_bound(tariff, ask, models, context_bytes=prompts + history))
     return found, sum(found, ZERO) if spare is None else spare
 
@@ -129,7 +128,7 @@ def may_use(account: Account, model: CatalogueModel) -> bool:
 
 def usable_models(tariff: Tariff, account: Account) -> list[CatalogueModel]:
     """The models that an account may name, and get when it names none; by kind and name."""
-    defaults = [tariff.catalogue.get(role, ref) for role, ref in tariff.defaults.items()]
+    defaults = [tariff.catalogue.get(role, ref) for role, refs in tariff.defaults.items() for ref in refs]
     known = {(model.kind, model.id): model for model in [*defaults, *tariff.catalogue.served_by(tariff.providers)]}
     return [model for _, model in sorted(known.items()) if may_use(account, model)]
 
@@ -138,9 +137,12 @@ def check_named(tariff: Tariff, account: Account, named: Mapping[str, Any]) -> N
     """Raise Invalid, with a field each, for the models of an agent that nobody serves, or the account may not use."""
     errors = []
     for role in get_args(Role):
-        if ref := named.get(f"ai_{role}") and ModelRef.parse(named[f"ai_{role}"]):
+        refs = named.get(f"ai_{role}")
+        for ref in ModelRef.parse_list(refs) if refs else ():
             if ref.provider not in tariff.providers:
                 errors.append({"field": f"ai_{role}", "message": f"The provider {ref.provider!r} is not configured."})
+            elif role not in tariff.providers[ref.provider]:
+                errors.append({"field": f"ai_{role}", "message": f"{ref.provider!r} can't {DOES[role]}."})
             elif not may_use(account, tariff.catalogue.get(role, ref)):
                 errors.append({"field": f"ai_{role}", "message": f"This account may not use {ref}."})
     if errors:
@@ -162,8 +164,14 @@ def _roles(ask: Ask) -> list[Role]:
     return [role for role, is_wanted in wanted.items() if is_wanted]
 
 
-def _model(tariff: Tariff, role: Role, named: str | None) -> CatalogueModel:
-    return tariff.catalogue.get(role, ModelRef.parse(named) if named else tariff.defaults[role])
+def _dearest(tariff: Tariff, account: Account, role: Role, named: str | None) -> CatalogueModel:
+    """The bound of those that an account may use: the others are left out when the turn runs."""
+    refs = ModelRef.parse_list(named) if named else tariff.defaults[role]
+    models = [tariff.catalogue.get(role, ref) for ref in refs]
+    usable = [model for model in models if may_use(account, model)]
+    if not usable:
+        raise Invalid(f"This account may not use {models[0].id}.", code="model_not_allowed")
+    return dearest(usable)
 
 
 def _bound(tariff: Tariff, ask: Ask, models: Mapping[Role, CatalogueModel], *, context_bytes: int) -> Decimal:

@@ -1,7 +1,7 @@
 """What a worker reads of a turn before it goes on with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
@@ -48,10 +48,10 @@ _EARLIER = (
     .limit(bindparam("most", type_=Integer()))
 )
 _REPLY = select(Message).where(col(Message.job_id) == _job_id, col(Message.role) == MessageRole.ASSISTANT)
-_FINISHED = (
+_STEPS = (
     select(Step, Blob.key)
     .join(Blob, col(Blob.id) == col(Step.blob_id), isouter=True)
-    .where(col(Step.job_id) == _job_id, col(Step.status) == StepStatus.SUCCEEDED)
+    .where(col(Step.job_id) == _job_id)
 )
 
 
@@ -72,6 +72,7 @@ class Turn:
     `history` is what was said before, oldest first; while the turn runs nothing is said in its session.
     `steps` are the finished ones by name, `sentence_keys` the blob keys of those that were spoken. `left` is what is
     left of the money that is held back for it; None when nothing is. `unpaid` is a reply that was told, and not saved.
+    `failed` are the provider and model with which a step failed in the attempt before.
     """
 
     claim: Claim
@@ -87,11 +88,14 @@ class Turn:
     left: Decimal | None
     allowed_models: Sequence[str] | None
     unpaid: "StepDone | None" = None
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def language(self) -> str:
-        """The conversation's language until the turn's own is known."""
-        return self.session.language or self.agent.language or "en"
+        """The conversation's language until the turn's own is known: one that the agent speaks."""
+        spoken = self.agent.languages
+        assumed = (self.session.language, self.agent.language, *spoken, "en")
+        return next(code for code in assumed if code and (not spoken or code in spoken))
 
 
 @dataclass(frozen=True)
@@ -162,9 +166,12 @@ async def _turn(
     )
     if claim.attempt > 1:
         turn.reply = (await db.exec(_REPLY, params={"job": job.id})).first()
-        steps = (await db.exec(_FINISHED, params={"job": job.id})).all()
-        turn.steps = {step.name: step for step, _ in steps}
-        turn.sentence_keys = {step.name: key for step, key in steps if key}
+        steps = (await db.exec(_STEPS, params={"job": job.id})).all()
+        finished = [(step, key) for step, key in steps if step.status == StepStatus.SUCCEEDED]
+        turn.steps = {step.name: step for step, _ in finished}
+        turn.sentence_keys = {step.name: key for step, key in finished if key}
+        failed = [step for step, _ in steps if step.status == StepStatus.FAILED]
+        turn.failed = {step.name: (step.provider, step.model) for step in failed if step.provider and step.model}
         if job.reserved is not None:
             spent = (await db.exec(_SPENT, params={"job": job.id})).one()
             turn.left = job.reserved + job.charged - (spent or ZERO)

@@ -64,7 +64,9 @@ async def test_an_operators_file_overrules_ours_and_an_ending_model_in_use_is_wa
         assert models["openai/gpt-6-luna"]["context_window"] is None
         assert "openai/whisper-1" in models
         ready: httpx.Response = await live.http.get("/health/ready")
-        assert ready.json()["warnings"] == [f"openai/gpt-4o-mini-tts ends on {end}: choose another model"]
+        assert ready.json()["warnings"] == [
+            f"openai/gpt-4o-mini-tts ends on {end}: openai/gpt-realtime-2.1-mini follows"
+        ]
         assert ready.status_code == 200
         await live.agent(ai_stt="openai/whisper-1")
     async with live_parley(theirs, audio_pool, work=False) as live:  # what agents name is looked at again
@@ -75,9 +77,13 @@ async def test_an_operators_file_overrules_ours_and_an_ending_model_in_use_is_wa
 def test_a_model_is_warned_of_in_its_last_sixty_days_and_after() -> None:
     model = Catalogue.load().get("chat", ModelRef("openai", "gpt-4o"))
     assert model.retires_on == date(2027, 1, 14)
-    assert retiring([model], date(2026, 11, 14)) == []
-    assert retiring([model], date(2026, 11, 15)) == ["openai/gpt-4o ends on 2027-01-14: choose another model"]
-    assert retiring([model], date(2027, 1, 14)) == ["openai/gpt-4o has ended on 2027-01-14: choose another model"]
+    assert retiring([[model]], date(2026, 11, 14)) == []
+    assert retiring([[model]], date(2026, 11, 15)) == ["openai/gpt-4o ends on 2027-01-14: choose another model"]
+    assert retiring([[model]], date(2027, 1, 14)) == ["openai/gpt-4o has ended on 2027-01-14: choose another model"]
+    follower = Catalogue.load().get("chat", ModelRef("openai", "gpt-6-luna"))
+    assert retiring([[model, follower]], date(2027, 1, 14)) == [
+        "openai/gpt-4o has ended on 2027-01-14: openai/gpt-6-luna follows"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.config import Settings
-from shared.providers import ModelRef
+from shared.providers import ModelRef, Preset
 
 ROOT = Path(__file__).parent.parent.parent
 SAFE: dict[str, Any] = {
@@ -27,12 +27,61 @@ def settings(**values: Any) -> Settings:
 
 
 def test_models_default_to_openai_with_a_key_and_to_the_offline_engine_without() -> None:
-    assert settings().model_ref("chat") == ("offline", "offline")
-    assert settings(openai_api_key="sk-x").model_ref("chat").provider == "openai"
-    assert settings(openai_base_url="http://localhost:1/v1").model_ref("tts").provider == "openai"
+    assert settings().model_refs("chat") == (("offline", "offline"),)
+    assert settings(openai_api_key="sk-x").model_refs("chat") == (("openai", "gpt-6-luna"),)
+    with_url = settings(openai_base_url="http://localhost:1/v1")
+    assert with_url.model_refs("tts") == (("openai", "gpt-4o-mini-tts"), ("openai", "gpt-realtime-2.1-mini"))
     named = settings(ai_chat="groq/meta/llama", providers={"GROQ": {"base_url": "http://x"}})
-    assert named.model_ref("chat") == ("groq", "meta/llama")
-    assert named.model_ref("stt").provider == "offline"
+    assert named.model_refs("chat") == (("groq", "meta/llama"),)
+    assert named.model_refs("stt") == (("offline", "offline"),)
+
+
+def test_a_role_may_have_several_models_the_first_choice_first() -> None:
+    named = settings(
+        ai_chat=" OpenAI/x , groq/y/z,openai/x", openai_api_key="sk-x", providers={"groq": {"api_key": "k"}}
+    )
+    assert named.model_refs("chat") == (("openai", "x"), ("groq", "y/z"))
+    for wrong in ("openai/x,", "openai/x,,openai/y", ","):
+        with pytest.raises(ValidationError, match="AI_CHAT"):
+            settings(ai_chat=wrong, openai_api_key="sk-x")
+
+
+def test_known_servers_need_no_address_and_others_no_key() -> None:
+    groq = settings(ai_stt="groq/whisper-large-v3", providers={"groq": {"api_key": "gsk"}}).model_servers["groq"]
+    assert (groq.base_url, groq.api_key, groq.preset.speech_format) == ("https://api.groq.com/openai/v1", "gsk", "wav")
+    ollama = settings(ai_chat="ollama/llama3.2").model_servers["ollama"]
+    assert (ollama.base_url, ollama.api_key) == ("http://localhost:11434/v1", None)
+    mine = settings(providers={"mine": {"base_url": "http://x/v1"}}).model_servers["mine"]
+    assert (mine.base_url, mine.api_key, mine.preset) == ("http://x/v1", None, Preset())
+
+
+def test_only_what_was_configured_may_be_named() -> None:
+    """A server on this very machine, say, is nobody's to reach but the operator's."""
+    assert settings().model_servers.keys() == {"offline"}
+    assert settings(openai_api_key="sk-x").model_servers.keys() == {"offline", "openai"}
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"ai_chat": "groq/x"}, "AI_CHAT names 'groq': set PROVIDERS__GROQ__API_KEY"),
+        ({"ai_chat": "azure/x"}, "AI_CHAT names 'azure': set PROVIDERS__AZURE__BASE_URL"),
+        ({"ai_chat": "openai/x"}, "AI_CHAT names 'openai': set OPENAI_API_KEY"),
+        ({"ai_chat": "watsonx/x"}, "AI_CHAT names 'watsonx': set WX_API_KEY, WX_URL and WX_PROJECT_ID"),
+        ({"ai_chat": "offline/offline,groq/x"}, "AI_CHAT names 'groq'"),
+        (
+            {"ai_tts": "assemblyai/x", "providers": {"assemblyai": {"api_key": "k"}}},
+            "AI_TTS names 'assemblyai', which can't speak",
+        ),
+        ({"wx_api_key": "k", "wx_url": "https://x"}, "WX_API_KEY, WX_URL and WX_PROJECT_ID go together"),
+        ({"wx_api_key": "k", "wx_url": "x", "wx_project_id": "p"}, "wx_url\n.*must start with http"),
+        ({"providers": {"OpenAI": {"api_key": "k"}}}, "PROVIDERS__OPENAI is taken: set OPENAI_API_KEY"),
+        ({"providers": {"offline": {"api_key": "k"}}}, "PROVIDERS__OFFLINE is taken"),
+    ],
+)
+def test_what_a_models_server_lacks_is_told_by_the_variables_name(values: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        settings(**values)
 
 
 @pytest.mark.parametrize("ref", ["gpt", "/gpt", "openai/", "", " / "])
@@ -51,7 +100,7 @@ def test_a_model_of_an_unknown_provider_is_refused_by_the_variables_name() -> No
 def test_production_starts_when_it_is_safe() -> None:
     assert settings(**SAFE).env == "PRODUCTION"
     by_name = {"ai_chat": "offline/offline", "ai_stt": "offline/offline", "ai_tts": "offline/offline"}
-    assert settings(**{**SAFE, "openai_api_key": None}, **by_name).model_ref("tts").provider == "offline"
+    assert settings(**{**SAFE, "openai_api_key": None}, **by_name).model_refs("tts") == (("offline", "offline"),)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The `openai` SDK's client as every HTTP provider uses it: its retries off, its timeouts ours, its connections kept."""
+"""The `openai` SDK's client as every HTTP provider uses it: no retries, our timeouts, connections that are kept."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -30,6 +30,12 @@ class Model(Generic[P_co]):
     model: str
     provider: P_co
     entry: CatalogueModel
+    is_home: bool  # on its provider's own server: what the catalogue says of its end and its voices holds
+
+    def voice(self, wanted: str | None) -> str | None:
+        """The voice to ask for; None is the provider's own choice."""
+        voices = self.entry.voices if self.is_home else ()
+        return wanted if not voices or wanted in voices else voices[0]
 
 
 class Models:
@@ -80,7 +86,9 @@ class Models:
         if not isinstance(provider, kind):
             msg = f"{ref.provider!r} can't {DOES[role]}"
             raise ValueError(msg)  # noqa: TRY004 - what a setting says is a value
-        return Model(role, ref.provider, ref.model, provider, self._catalogue.get(role, ref))
+        server = self._settings.model_servers[ref.provider]
+        is_home = server.base_url == server.preset.base_url
+        return Model(role, ref.provider, ref.model, provider, self._catalogue.get(role, ref), is_home)
 
     def _open(self, role: Role, ref: ModelRef) -> Provider:
         if ref.provider == OFFLINE.provider and ref != OFFLINE:
@@ -97,9 +105,7 @@ class Models:
 
     def _has_ended(self, model: Model[P]) -> bool:
         """Whether its provider has ended a model: it is asked last. Another server's of the same name go on."""
-        end = model.entry.retires_on
-        server = self._settings.model_servers[model.provider_name]
-        return end is not None and end <= self._today() and server.base_url == server.preset.base_url
+        return model.is_home and model.entry.has_ended(self._today())
 
 
 def _provider(name: str, server: ModelServer, settings: Settings, *, speaks_live: bool) -> Provider:

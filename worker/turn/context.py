@@ -8,7 +8,7 @@ from shared.services.turn import Turn
 from worker.providers.base import ChatMessage
 from worker.turn.money import too_dear
 
-WINDOW_TOKENS = 100_000  # under the window of every current model, with room for the reply
+WINDOW_TOKENS = 100_000  # of a model whose window is not known: that of every current one, with room for the reply
 BYTES_PER_TOKEN = 3  # below the average of every tokenizer for English and Arabic, so it errs on the safe side
 
 NAMES = {
@@ -18,14 +18,15 @@ NAMES = {
 }  # fmt: skip
 
 
-def build(turn: Turn, *, language: str, most: int | None = None) -> list[ChatMessage]:
+def build(turn: Turn, *, language: str, window: int = WINDOW_TOKENS, most: int | None = None) -> list[ChatMessage]:
     """The context of a reply; the last message is the user's own text, unchanged.
 
-    Older messages are left out first when all of it would not fit the window, or could be more than `most` tokens.
+    Older messages are left out first when all of it would not fit a window of so many tokens, or could be more than
+    `most` tokens.
     Raises PaymentRequired when what must be said is more than that.
     """
     system = ChatMessage("system", _instructions(turn, language))
-    left = WINDOW_TOKENS - tokens_of(system.content)
+    left = window - tokens_of(system.content)
     paid = None if most is None else most - most_tokens_of([system])
     kept: list[ChatMessage] = []
     for role, text in [(MessageRole.USER, turn.message.text or ""), *reversed(turn.history)]:

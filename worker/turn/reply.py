@@ -1,22 +1,24 @@
 """The second step of a turn: the reply."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
+from shared.errors import Upstream
 from shared.events import Telling
 from shared.language import choose, is_warm
 from shared.models import LOCAL_USER_ID, MessageKind
 from shared.services import step as steps
 from shared.services.step import Reply
 from shared.services.turn import StepDone, Turn, Used
-from worker.providers.base import ChatMessage, ChatUsage
+from worker.providers.base import ChatMessage, ChatProvider, ChatUsage
+from worker.providers.fallback import BrokenOffError, first_to_answer
 from worker.providers.offline import OfflineProvider
 from worker.providers.registry import Model
 from worker.state import Worker
 from worker.turn import money
-from worker.turn.context import build, most_tokens_of, tokens_of
+from worker.turn.context import WINDOW_TOKENS, build, most_tokens_of, tokens_of
 from worker.turn.save import save
 from worker.turn.speak import Speech
 from worker.turn.step import Timer, sha256, step
@@ -33,6 +35,43 @@ NOT_UNDERSTOOD = {
 }
 
 
+class Draft:
+    """A reply while it comes: its words are passed on at once, and taken back when it begins anew."""
+
+    def __init__(self, told: Telling, speech: Speech | None) -> None:
+        self._told = told
+        self._speech = speech
+        self._words = Words()
+
+    @property
+    def text(self) -> str:
+        """All that was said so far."""
+        return self._words.text
+
+    def add(self, piece: str) -> None:
+        """Take in a piece as it came from a model."""
+        self._say(self._words.add(piece))
+
+    def finish(self) -> None:
+        """Nothing comes any more."""
+        self._say(self._words.finish())
+
+    def drop(self) -> bool:
+        """Take back what was said; False when some of it has begun to be spoken: only the next attempt may."""
+        if self._speech and not self._speech.drop():
+            return False
+        if self._words.text:
+            self._told.reset()
+        self._words = Words()
+        return True
+
+    def _say(self, piece: str) -> None:
+        if piece:
+            self._told.text(piece)
+            if self._speech:
+                self._speech.feed(piece)
+
+
 async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech: Speech | None = None) -> None:
     """Write the reply and save it, passing on its words as they come.
 
@@ -40,27 +79,20 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
     """
     if turn.claim.attempt > 1:
         told.reset()
-    words = Words()
-
-    def say(piece: str) -> None:
-        if piece:
-            told.text(piece)
-            if speech:
-                speech.feed(piece)
-
+    draft = Draft(told, speech)
     with step("reply") as timer:
-        text = turn.message.text or ""
-        done = StepDone(name="reply", duration_ms=timer.ms)
-        if not text:
-            say(words.add(_without_speech(turn, language)))
+        if turn.message.text:
+            done = await _ask(worker, turn, language, timer, draft)
         else:
-            done = await _ask(worker, turn, language, timer, words, say)
+            done = StepDone(name="reply", duration_ms=timer.ms)
+            draft.add(_without_speech(turn, language))
+            draft.finish()
         first = speech is None and turn.claim.attempt == 1
-        if not (first and await worker.replies.save(Reply(turn, words.text, language, done))):
+        if not (first and await worker.replies.save(Reply(turn, draft.text, language, done))):
             spoken = speech.hashes() if speech else {}
             await save(
                 worker,
-                lambda db: steps.save_reply(db, turn, text=words.text, language=language, done=done, spoken=spoken),
+                lambda db: steps.save_reply(db, turn, text=draft.text, language=language, done=done, spoken=spoken),
             )
     turn.unpaid = None
     if done.used and turn.job.owner_id != LOCAL_USER_ID:
@@ -68,33 +100,48 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
         await worker.limits.tokens_used(turn.job.owner_id, tokens)
 
 
-async def _ask(
-    worker: Worker, turn: Turn, language: str, timer: Timer, words: Words, say: Callable[[str], None]
-) -> StepDone:
-    """Ask the chat model. What was told of its answer is kept in `turn.unpaid`, however it ends."""
-    timer.model = model = worker.models.resolve("chat", turn.agent.ai_chat)
-    money.allow(turn, model)
-    usage = ChatUsage()
-    asked = build(turn, language=language, most=money.input_tokens(worker, turn, model))
+async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: Draft) -> StepDone:
+    """Ask the chat models until one has answered. What was told of its answer is kept in `turn.unpaid`."""
+    models = money.usable(turn, worker.models.chat(turn.agent.ai_chat))
+    timer.model = models[0]
     most = worker.settings.max_reply_tokens if turn.left is not None else None
-    money.spend(turn, model, input_tokens=most_tokens_of(asked), output_tokens=most)
-    streamed = model.provider.stream_chat(asked, model=model.model, usage=usage, max_tokens=most)
-    try:
-        async with aclosing(streamed) as pieces:
-            async for piece in pieces:
-                say(words.add(piece))
-        say(words.finish())
-    finally:
-        done = StepDone(
-            name="reply",
-            duration_ms=timer.ms,
-            provider=model.provider_name,
-            model=model.model,
-            input_hash=sha256(turn.message.text or ""),
-            used=_used(turn, model, usage, asked, words.text),
-        )
-        turn.unpaid = done if words.text else None
-    return done
+    most_read = money.input_tokens(worker, turn, models)
+    longest = build(turn, language=language, window=max(map(_window, models)), most=most_read)
+    money.spend(turn, models, input_tokens=most_tokens_of(longest), output_tokens=most)
+
+    async def ask(model: Model[ChatProvider]) -> StepDone:
+        timer.model = model
+        asked = build(turn, language=language, window=_window(model), most=most_read)
+        usage = ChatUsage()
+        streamed = model.provider.stream_chat(asked, model=model.model, usage=usage, max_tokens=most)
+        try:
+            async with aclosing(streamed) as pieces:
+                async for piece in pieces:
+                    draft.add(piece)
+            draft.finish()
+        except Upstream as error:
+            if not draft.drop():
+                raise BrokenOffError(error) from None
+            raise
+        finally:
+            done = StepDone(
+                name="reply",
+                duration_ms=timer.ms,
+                provider=model.provider_name,
+                model=model.model,
+                input_hash=sha256(turn.message.text or ""),
+                used=_used(turn, model, usage, asked, draft.text),
+            )
+            turn.unpaid = done if draft.text else None
+        return done
+
+    return await first_to_answer(worker.circuits, models, ask, last=turn.failed.get("reply"))
+
+
+def _window(model: Model[ChatProvider]) -> int:
+    """How many tokens a model may be given to read; the rest of its window is for what it writes."""
+    known = model.entry.context_window
+    return min(WINDOW_TOKENS, known * 3 // 4) if known else WINDOW_TOKENS
 
 
 async def language_of(turn: Turn) -> str:
@@ -103,11 +150,11 @@ async def language_of(turn: Turn) -> str:
         return turn.reply.language
     if turn.message.kind == MessageKind.VOICE:
         return turn.message.language or turn.language
-    text = turn.message.text or ""
-    return choose(text, turn.language) if is_warm() else await asyncio.to_thread(choose, text, turn.language)
+    judge = partial(choose, turn.message.text or "", turn.language, allowed=turn.agent.languages)
+    return judge() if is_warm() else await asyncio.to_thread(judge)
 
 
-def _used(turn: Turn, model: Model, usage: ChatUsage, asked: list[ChatMessage], said: str) -> Used:
+def _used(turn: Turn, model: Model[ChatProvider], usage: ChatUsage, asked: list[ChatMessage], said: str) -> Used:
     """What a reply used. Where somebody has to answer for it and the server did not count, it is estimated."""
     counted = Used(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
     if turn.job.owner_id != LOCAL_USER_ID and None in {usage.input_tokens, usage.output_tokens}:

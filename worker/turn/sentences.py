@@ -63,10 +63,14 @@ def cut(text: str, language: str) -> list[str]:
 
 
 class SentenceCutter:
-    """Cuts one reply, fed in deltas of any size; `language` is an ISO 639-1 code."""
+    """Cuts one reply, fed in deltas of any size, into sentences of `limit` characters at most.
 
-    def __init__(self, language: str) -> None:
+    `language` is an ISO 639-1 code.
+    """
+
+    def __init__(self, language: str, *, limit: int = SPEECH_LIMIT) -> None:
         self._language = language
+        self._limit = limit
         self._ready: list[str] = []
         self._begun = False  # a sentence has come out
         self._rest = ""  # a word whose end has not come yet
@@ -221,7 +225,7 @@ class SentenceCutter:
             self._closer = ""
         if _speakable(text):
             self._begun = True
-            self._ready += _within_limit(text)
+            self._ready += _within_limit(text, self._limit)
 
 
 def _may_end(word: str, following: str) -> bool:
@@ -280,12 +284,12 @@ def _unmarked(found: re.Match[str]) -> str:
     return found["code"] or found["address"] or found["url"] or found["escaped"] or ""
 
 
-def _within_limit(text: str) -> list[str]:
-    """Cut at a space, or anywhere as the last resort, what no speech provider would take."""
+def _within_limit(text: str, limit: int) -> list[str]:
+    """Cut at a space, or anywhere as the last resort, what a speech provider would not take."""
     pieces = []
-    while len(text) > SPEECH_LIMIT:
-        end = text.rfind(" ", 1, SPEECH_LIMIT + 1)
-        end = end if end > 0 else SPEECH_LIMIT
+    while len(text) > limit:
+        end = text.rfind(" ", 1, limit + 1)
+        end = end if end > 0 else limit
         pieces.append(text[:end])
         text = text[end:].lstrip()
     return [piece for piece in [*pieces, text] if _speakable(piece)]

@@ -1,8 +1,8 @@
 """The last step of a spoken turn: the reply sentence by sentence, each saved when it is spoken, joined into one mp3."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from shared.audio import mp3
@@ -14,11 +14,13 @@ from shared.services import step as steps
 from shared.services.blob import Content
 from shared.services.turn import StepDone, Turn, Used
 from shared.tasks import end
+from worker.providers.base import TextToSpeech
+from worker.providers.fallback import first_to_answer
 from worker.providers.registry import Model
 from worker.state import Worker
 from worker.turn import money
 from worker.turn.save import keep, put, save
-from worker.turn.sentences import SentenceCutter
+from worker.turn.sentences import SPEECH_LIMIT, SentenceCutter
 from worker.turn.step import StepFailedError, sha256, step
 
 MIME, CODEC = "audio/mpeg", "mp3"
@@ -37,19 +39,20 @@ class Speech:
         self._turn = turn
         self._language = language
         self._told = told
-        self._cutter = SentenceCutter(language)
+        self._voice = turn.agent.voice_in(language)
         self._sentences: list[asyncio.Task[Sound | None]] = []
         self._hashes: dict[str, str] = {}
         self._at_once = asyncio.Semaphore(worker.settings.tts_concurrency)
         self._failed: BaseException | None = None
         self._rate: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._model: Model | None = None
+        self._models: list[Model[TextToSpeech]] = []
         try:
             with step("speak"):
-                self._model = worker.models.resolve("tts", turn.agent.ai_tts)
-                money.allow(turn, self._model)
+                self._models = money.usable(turn, worker.models.tts(turn.agent.ai_tts))
         except StepFailedError as error:
             self._failed = error
+        self._limit = min((model.entry.max_characters or SPEECH_LIMIT for model in self._models), default=SPEECH_LIMIT)
+        self._cutter = SentenceCutter(language, limit=self._limit)
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,6 +74,13 @@ class Speech:
         if self._failed and not isinstance(self._failed, StepFailedError):
             raise self._failed
         self._begin(self._cutter.feed(text))
+
+    def drop(self) -> bool:
+        """Forget what was fed; False, with nothing done, once a sentence has been begun."""
+        if self._hashes:
+            return False
+        self._cutter = SentenceCutter(self._language, limit=self._limit)
+        return True
 
     def hashes(self) -> dict[str, str]:
         """What each sentence of the whole reply, by its step's name, is spoken from: nothing is fed after this."""
@@ -100,29 +110,30 @@ class Speech:
     def _begin(self, sentences: list[str]) -> None:
         for text in sentences:
             name = f"speak/{len(self._hashes) + 1}"
-            model = f"{self._model.provider_name}/{self._model.model}" if self._model else ""
-            self._hashes[name] = sha256(f"{model}|{self._turn.agent.voice}|{self._language}|{text}")
-            if self._failed is None and self._model:
+            # Whoever of them spoke it: what one attempt has paid for is the next one's too.
+            models = ",".join(sorted(f"{model.provider_name}/{model.model}" for model in self._models))
+            self._hashes[name] = sha256(f"{models}|{self._voice}|{self._language}|{text}")
+            if self._failed is None:
                 try:
                     with step(name):
                         if not self._is_saved(name):
-                            money.spend(self._turn, self._model, characters=len(text))
+                            money.spend(self._turn, self._models, characters=len(text))
                 except StepFailedError as error:
                     self._failed = error
                     return
-                self._sentences.append(asyncio.create_task(self._run(name, text, self._model)))
+                self._sentences.append(asyncio.create_task(self._run(name, text)))
 
     def _is_saved(self, name: str) -> bool:
         saved = self._turn.steps.get(name)
         return bool(saved and saved.input_hash == self._hashes[name] and name in self._turn.sentence_keys)
 
-    async def _run(self, name: str, text: str, model: Model) -> Sound | None:
+    async def _run(self, name: str, text: str) -> Sound | None:
         first = name == "speak/1"
         try:
             async with self._at_once:
                 if self._failed:
                     return None
-                sound = await self._sentence(name, text, model, first=first)
+                sound = await self._sentence(name, text, first=first)
         except Exception as error:  # noqa: BLE001 - `feed` and `finish` raise it
             self._failed = self._failed or error
             return None
@@ -132,28 +143,28 @@ class Speech:
         self._told.audio(int(name.partition("/")[2]), text, sound.duration_s)
         return sound
 
-    async def _sentence(self, name: str, text: str, model: Model, *, first: bool) -> Sound:
-        input_hash = self._hashes[name]
+    async def _sentence(self, name: str, text: str, *, first: bool) -> Sound:
         with step(name) as timer:
-            timer.model = model
+            timer.model = self._models[0]
             if self._is_saved(name):
                 with suppress(NotFound):  # bytes that went missing are spoken again
                     kept = await self._worker.blobs.read(self._turn.sentence_keys[name])
                     return await self._like_the_first(await self._measured(bytes, kept), first=first)
-            voice = self._turn.agent.voice
-            speech = await model.provider.speak(text, model=model.model, language=self._language, voice=voice)
-            try:
-                sound = await self._measured(mp3.to_mp3, speech.data, format=speech.format, rate=speech.sample_rate)
+
+            async def ask(model: Model[TextToSpeech]) -> tuple[Sound, Model[TextToSpeech]]:
+                timer.model = model
+                return await self._speak(text, model), model
+
+            sound, model = await first_to_answer(self._worker.circuits, self._models, ask)
+            with _sent_no_sound():
                 sound = await self._like_the_first(sound, first=first)
-            except Invalid as error:
-                raise Upstream("The speech model sent no sound.", code="bad_speech", transient=True) from error
             blob, content = await self._store(sound, BlobPurpose.SENTENCE)
             done = StepDone(
                 name=name,
                 duration_ms=timer.ms,
                 provider=model.provider_name,
                 model=model.model,
-                input_hash=input_hash,
+                input_hash=self._hashes[name],
                 used=Used(
                     characters=len(text),
                     audio_s=content.duration_s,
@@ -166,6 +177,12 @@ class Speech:
                 lambda db: steps.save_sentence(db, self._turn, blob=blob, content=content, done=done),
             )
         return sound
+
+    async def _speak(self, text: str, model: Model[TextToSpeech]) -> Sound:
+        voice = model.voice(self._voice)
+        speech = await model.provider.speak(text, model=model.model, language=self._language, voice=voice)
+        with _sent_no_sound():
+            return await self._measured(mp3.to_mp3, speech.data, format=speech.format, rate=speech.sample_rate)
 
     async def _measured(self, make: Callable[..., bytes], *args: Any, **kwargs: Any) -> Sound:
         return await self._worker.audio.run(mp3.measured, make, *args, **kwargs)
@@ -183,3 +200,12 @@ class Speech:
         blob = await save(self._worker, lambda db: steps.announce_sound(db, self._turn, purpose=purpose))
         await put(self._worker, blob.key, sound.data)
         return blob, Content(MIME, CODEC, sound.duration_s, len(sound.data), sound.sha256)
+
+
+@contextmanager
+def _sent_no_sound() -> Iterator[None]:
+    """What can't be used is the speech model's failure, and may go better another time."""
+    try:
+        yield
+    except Invalid as error:
+        raise Upstream("The speech model sent no sound.", code="bad_speech", transient=True) from error

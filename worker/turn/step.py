@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from shared.errors import AppError
 from shared.services.turn import StepDone
@@ -15,7 +16,7 @@ OUTSIDE = "turn"  # the name of what fails outside of every step
 class StepFailedError(Exception):
     """A step of `model`, if it had come to ask one, ended in `error` after `duration_ms`."""
 
-    def __init__(self, name: str, error: AppError, *, duration_ms: int = 0, model: Model | None = None) -> None:
+    def __init__(self, name: str, error: AppError, *, duration_ms: int = 0, model: Model[Any] | None = None) -> None:
         super().__init__(f"{name}: {error.code}")
         self.name = name
         self.error = error
@@ -32,7 +33,7 @@ class Timer:
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
-        self.model: Model | None = None
+        self.model: Model[Any] | None = None
 
     @property
     def ms(self) -> int:

@@ -1,6 +1,7 @@
 """The first step of a spoken turn: what does the voice note say, and in which language."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -11,12 +12,13 @@ from shared.language import choose
 from shared.models import Blob
 from shared.services import step as steps
 from shared.services.turn import StepDone, Turn, Used
-from worker.providers.base import Audio
+from worker.providers.base import Audio, Limits, SpeechToText
+from worker.providers.fallback import first_to_answer
 from worker.providers.registry import Model
 from worker.state import Worker
 from worker.turn import money
 from worker.turn.save import save
-from worker.turn.step import step
+from worker.turn.step import Timer, step
 from worker.turn.words import storable
 
 log = structlog.get_logger(__name__)
@@ -24,11 +26,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Heard:
-    """The words of a whole voice note, and the language that the provider told, if it did."""
+    """The words of a whole voice note, who heard them, and the languages that they told, if they did."""
 
     text: str
-    language: str | None
+    languages: tuple[str, ...]
     audio_s: float
+    model: Model[SpeechToText]
 
 
 async def transcribe(worker: Worker, turn: Turn) -> None:
@@ -36,28 +39,52 @@ async def transcribe(worker: Worker, turn: Turn) -> None:
     with step("transcribe") as timer:
         if turn.voice_note is None:
             raise Upstream("The voice note is gone.", code="audio_gone")
-        timer.model = model = worker.models.resolve("stt", turn.agent.ai_stt)
-        money.allow(turn, model)
-        money.spend(turn, model, audio_s=turn.voice_note.duration_s)
-        prepared = await _prepare(worker, turn.voice_note, model)
-        hint = turn.job.language_hint
-        heard = await _hear(prepared, model, hint) if not prepared.silent else None
+        heard = await _heard(worker, turn, turn.voice_note, timer)
         text = heard.text if heard else ""
-        told = (heard.language if heard else None) or hint
-        language = await asyncio.to_thread(choose, text, told or turn.language)
+        hint = turn.job.language_hint
+        told = (*(heard.languages if heard else ()), *([hint] if hint else []))
+        language = await asyncio.to_thread(choose, text, turn.language, told=told, allowed=turn.agent.languages)
         done = StepDone(
             name="transcribe",
             duration_ms=timer.ms,
-            provider=model.provider_name if heard else None,
-            model=model.model if heard else None,
+            provider=heard.model.provider_name if heard else None,
+            model=heard.model.model if heard else None,
             input_hash=turn.voice_note.sha256,
-            used=Used(audio_s=heard.audio_s, cost=model.entry.cost(audio_s=heard.audio_s)) if heard else None,
+            used=Used(audio_s=heard.audio_s, cost=heard.model.entry.cost(audio_s=heard.audio_s)) if heard else None,
         )
         await save(worker, lambda db: steps.save_transcript(db, turn, text=text, language=language, done=done))
 
 
-async def _prepare(worker: Worker, blob: Blob, model: Model) -> Prepared:
-    limits = model.provider.limits
+async def _heard(worker: Worker, turn: Turn, note: Blob, timer: Timer) -> Heard | None:
+    """What the first model to answer hears, None in silence."""
+    models = money.usable(turn, worker.models.stt(turn.agent.ai_stt))
+    timer.model = models[0]
+    money.spend(turn, models, audio_s=note.duration_s)
+    limits = models[0].provider.limits
+    ready = {limits: await _prepare(worker, note, limits)}
+    if ready[limits].silent:
+        return None
+    hints = _hints(turn)
+
+    async def ask(model: Model[SpeechToText]) -> Heard:
+        timer.model = model
+        limits = model.provider.limits
+        if limits not in ready:
+            ready[limits] = await _prepare(worker, note, limits)
+        return await _hear(ready[limits], model, hints)
+
+    return await first_to_answer(worker.circuits, models, ask, last=turn.failed.get("transcribe"))
+
+
+def _hints(turn: Turn) -> Sequence[str]:
+    """The languages to expect: the one that the client named, else those that the agent speaks, its own first."""
+    spoken, hint = turn.agent.languages, turn.job.language_hint
+    if hint and (not spoken or hint in spoken):
+        return [hint]
+    return sorted(spoken, key=lambda code: code != turn.language)
+
+
+async def _prepare(worker: Worker, blob: Blob, limits: Limits) -> Prepared:
     async with worker.blobs.as_file(blob.key) as path:
         return await worker.audio.run(
             prepare,
@@ -69,14 +96,15 @@ async def _prepare(worker: Worker, blob: Blob, model: Model) -> Prepared:
         )
 
 
-async def _hear(prepared: Prepared, model: Model, hint: str | None) -> Heard:
-    texts, languages = [], []
+async def _hear(prepared: Prepared, model: Model[SpeechToText], hints: Sequence[str]) -> Heard:
+    texts: list[str] = []
+    languages: list[str] = []
     for part in prepared.parts:
         audio = Audio(part.data, part.extension, part.duration_s)
-        transcript = await model.provider.transcribe(audio, model=model.model, language=hint)
+        transcript = await model.provider.transcribe(audio, model=model.model, languages=hints)
         if transcript.note:
             log.warning("transcribe.note", note=transcript.note)
         texts.append(storable(transcript.text))
-        languages.append(transcript.language)
-    told = next((language for language in languages if language), None)
-    return Heard(" ".join(filter(None, texts)), told, sum(part.duration_s for part in prepared.parts))
+        languages += transcript.languages
+    seconds = sum(part.duration_s for part in prepared.parts)
+    return Heard(" ".join(filter(None, texts)), tuple(dict.fromkeys(languages)), seconds, model)

@@ -13,11 +13,11 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
-from shared.providers import ModelRef
 from shared.db import Database, db_now
 from shared.errors import AppError, Conflict, Invalid, PaymentRequired, TooMany, Unavailable
 from shared.models import Agent, Job, JobStatus, Message, Session, Usage, User
 from shared.money import ZERO
+from shared.providers import ModelRef
 from shared.services import agent as agents
 from shared.services import job as jobs
 from shared.services import message as messages

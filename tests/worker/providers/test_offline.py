@@ -46,8 +46,8 @@ async def say(offline: OfflineProvider, text: str, language: str = "en", voice: 
     return await offline.speak(text, model="offline", language=language, voice=voice)
 
 
-async def hear(offline: OfflineProvider, audio: Audio, language: str | None = None) -> Transcript:
-    return await offline.transcribe(audio, model="offline", language=language)
+async def hear(offline: OfflineProvider, audio: Audio, *languages: str) -> Transcript:
+    return await offline.transcribe(audio, model="offline", languages=languages)
 
 
 async def hear_spoken(
@@ -98,7 +98,7 @@ def test_it_plays_every_role(offline: OfflineProvider) -> None:
 async def test_a_common_english_phrase_is_heard_back(offline: OfflineProvider, text: str) -> None:
     heard = await hear_spoken(offline, text)
     assert heard.text.lower() == text.lower().replace(",", "").strip(".?")
-    assert (heard.language, heard.note) == ("en", None)
+    assert (heard.languages, heard.note) == (("en",), None)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_phrases_with_a_pause_between_are_all_heard(offline: OfflineProvid
 async def test_arabic_voice_notes_are_not_turned_into_english(offline: OfflineProvider, name: str) -> None:
     heard = await hear(offline, prepared(name, offline))
     assert heard.text == ""
-    assert heard.language is None
+    assert heard.languages == ()
     assert heard.note
 
 
@@ -166,10 +166,10 @@ async def test_noise_and_music_are_not_words(offline: OfflineProvider, kind: str
 
 
 async def test_a_hint_of_another_language_is_believed(offline: OfflineProvider) -> None:
-    heard = await hear(offline, prepared("en_01_pcm16_16k.wav", offline), language="ar")
-    assert (heard.text, heard.language) == ("", "ar")
+    heard = await hear(offline, prepared("en_01_pcm16_16k.wav", offline), "ar")
+    assert (heard.text, heard.languages) == ("", ("ar",))
     assert heard.note
-    assert (await hear(offline, prepared("en_01_pcm16_16k.wav", offline), language="en-GB")).text
+    assert (await hear(offline, prepared("en_01_pcm16_16k.wav", offline), "ar", "en")).text
 
 
 async def test_what_is_not_audio_is_refused(offline: OfflineProvider) -> None:

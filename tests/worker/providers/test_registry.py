@@ -1,6 +1,7 @@
 """Which model plays which role."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -8,10 +9,13 @@ import pytest
 from shared.config import Settings
 from shared.errors import Upstream
 from tests.fakes.openai_server import FakeOpenAI
+from worker.providers.assemblyai import AssemblyAIProvider
 from worker.providers.base import ChatMessage, ChatUsage
 from worker.providers.offline import OfflineProvider
 from worker.providers.openai import OpenAIProvider
+from worker.providers.realtime import RealtimeProvider
 from worker.providers.registry import Models
+from worker.providers.watsonx import WatsonxProvider
 
 SERVERS = {"Groq": {"base_url": "http://127.0.0.1:9/v1", "api_key": "gsk-secret"}}
 
@@ -34,8 +38,9 @@ class Opened:
     def __init__(self) -> None:
         self._models: list[Models] = []
 
-    def __call__(self, **values: Any) -> Models:
-        self._models.append(Models(Settings(_env_file=None, **values)))
+    def __call__(self, today: date | None = None, **values: Any) -> Models:
+        settings = Settings(_env_file=None, **values)
+        self._models.append(Models(settings, lambda: today) if today else Models(settings))
         return self._models[-1]
 
     async def close(self) -> None:
@@ -50,52 +55,70 @@ async def opened() -> AsyncIterator[Opened]:
     await opened.close()
 
 
-def names(models: Models) -> list[tuple[str, str]]:
-    return [(model.provider_name, model.model) for model in (models.chat, models.stt, models.tts)]
+def names(models: Models) -> list[list[str]]:
+    return [[model.entry.id for model in role] for role in (models.chat(), models.stt(), models.tts())]
 
 
 async def test_nothing_configured_is_the_offline_engine(opened: Opened) -> None:
     models = opened()
-    assert names(models) == [("offline", "offline")] * 3
-    assert isinstance(models.chat.provider, OfflineProvider)
+    assert names(models) == [["offline/offline"]] * 3
+    assert isinstance(models.chat()[0].provider, OfflineProvider)
 
 
 @pytest.mark.parametrize("values", [{"openai_api_key": "sk-x"}, {"openai_base_url": "http://127.0.0.1:9/v1"}])
-async def test_a_key_or_a_base_url_is_enough_for_openai(opened: Opened, values: dict[str, str]) -> None:
+async def test_a_key_or_a_base_url_is_enough_for_openai(opened: Opened, values: dict[str, Any]) -> None:
     models = opened(**values)
-    assert names(models) == [("openai", "gpt-6-luna"), ("openai", "gpt-transcribe"), ("openai", "gpt-4o-mini-tts")]
-    assert isinstance(models.chat.provider, OpenAIProvider)
+    assert names(models) == [
+        ["openai/gpt-6-luna"],
+        ["openai/gpt-transcribe"],
+        ["openai/gpt-4o-mini-tts", "openai/gpt-realtime-2.1-mini"],
+    ]
+    assert isinstance(models.chat()[0].provider, OpenAIProvider)
 
 
-async def test_each_role_has_its_own_provider_and_each_provider_one_instance(opened: Opened) -> None:
+async def test_each_role_has_its_own_provider_and_each_server_one_instance(opened: Opened) -> None:
     models = opened(ai_chat="groq/meta/llama-4", ai_stt="GROQ/whisper", ai_tts="offline/offline", providers=SERVERS)
-    assert names(models) == [("groq", "meta/llama-4"), ("groq", "whisper"), ("offline", "offline")]
-    assert models.chat.provider is models.stt.provider
-    assert isinstance(models.tts.provider, OfflineProvider)
+    assert names(models) == [["groq/meta/llama-4"], ["groq/whisper"], ["offline/offline"]]
+    assert id(models.chat()[0].provider) == id(models.stt()[0].provider)
+    assert isinstance(models.tts()[0].provider, OfflineProvider)
 
 
-async def test_an_agents_own_model_stands_before_the_default(opened: Opened) -> None:
+async def test_each_wire_has_its_own_provider(opened: Opened) -> None:
+    models = opened(
+        ai_chat="watsonx/ibm/granite,groq/x",
+        ai_stt="assemblyai/universal-2",
+        ai_tts="openai/gpt-realtime-2.1-mini",
+        openai_api_key="sk-x",
+        wx_api_key="k",
+        wx_url="https://wx.example",
+        wx_project_id="p",
+        providers={**SERVERS, "assemblyai": {"api_key": "k"}},
+    )
+    kinds = [type(model.provider) for model in (*models.chat(), *models.stt(), *models.tts())]
+    assert kinds == [WatsonxProvider, OpenAIProvider, AssemblyAIProvider, RealtimeProvider]
+
+
+async def test_an_agents_own_models_stand_in_place_of_the_default(opened: Opened) -> None:
     models = opened(openai_api_key="sk-x", providers=SERVERS)
-    assert models.resolve("chat", None) is models.chat
-    own = models.resolve("chat", "groq/llama")
-    assert (own.provider_name, own.model) == ("groq", "llama")
-    assert models.resolve("stt", "groq/whisper").provider is own.provider
+    own = models.chat("groq/llama, openai/gpt-6-sol")
+    assert [(model.provider_name, model.model) for model in own] == [("groq", "llama"), ("openai", "gpt-6-sol")]
+    assert id(models.stt("groq/whisper")[0].provider) == id(own[0].provider)
 
 
-@pytest.mark.parametrize("ref", ["nobody/model", "nothing", "", "/", "openai/"])
+@pytest.mark.parametrize("ref", ["nobody/model", "nothing", "", "/", "openai/", "openai/x,nobody/model"])
 async def test_an_agents_unknown_model_fails_for_good(opened: Opened, ref: str) -> None:
     with pytest.raises(Upstream) as caught:
-        opened().resolve("chat", ref)
+        opened(openai_api_key="sk-x").chat(ref)
     assert (caught.value.code, caught.value.transient) == ("model_not_found", False)
 
 
 @pytest.mark.parametrize("variable", ["AI_CHAT", "AI_STT", "AI_TTS"])
-@pytest.mark.parametrize("value", ["gpt-6-luna", "nobody/model", "/model", "openai/"])
+@pytest.mark.parametrize("value", ["gpt-6-luna", "nobody/model", "/model", "openai/", "offline/else"])
 async def test_a_wrong_default_stops_the_start_and_names_the_variable(
     opened: Opened, variable: str, value: str
 ) -> None:
     with pytest.raises(ValueError, match=variable):
-        opened(**{variable.lower(): value})
+        opened(None, **{variable.lower(): value})
 
 
 async def test_a_wrong_base_url_stops_the_start_without_telling_the_key(opened: Opened) -> None:
@@ -105,8 +128,38 @@ async def test_a_wrong_base_url_stops_the_start_without_telling_the_key(opened: 
 
 
 async def test_the_chosen_provider_talks_to_its_own_server(opened: Opened, server: FakeOpenAI) -> None:
-    models = opened(ai_chat="local/tiny", providers={"local": {"base_url": server.url}})
-    chat = models.chat
+    (chat,) = opened(ai_chat="local/tiny", providers={"local": {"base_url": server.url}}).chat()
     pieces = chat.provider.stream_chat([ChatMessage("user", "Hi")], model=chat.model, usage=ChatUsage())
     assert "".join([piece async for piece in pieces]).startswith("You said: Hi")
     assert server.script.of("chat")[0].model == "tiny"
+
+
+THE_DAY = date(2027, 1, 6)
+
+
+@pytest.mark.parametrize(
+    ("today", "first"),
+    [(THE_DAY - timedelta(days=1), "openai/gpt-4o-mini-tts"), (THE_DAY, "openai/gpt-realtime-2.1-mini")],
+)
+async def test_what_speaks_by_default_outlives_the_end_of_openais_speech_endpoint(
+    opened: Opened, today: date, first: str
+) -> None:
+    models = opened(openai_api_key="sk-x", today=today)
+    assert models.tts()[0].entry.id == first
+    assert len(models.tts()) == 2  # the other one is still there, should the first fail
+
+
+async def test_another_servers_model_does_not_end_with_openais_of_the_same_name(opened: Opened) -> None:
+    models = opened(openai_base_url="http://127.0.0.1:9/v1", today=THE_DAY)
+    assert models.tts()[0].entry.id == "openai/gpt-4o-mini-tts"
+
+
+async def test_an_unknown_voice_gives_way_to_the_models_own_where_its_voices_are_known(opened: Opened) -> None:
+    groq = {"groq": {"api_key": "gsk"}}
+    speech, live, arabic, custom = opened(openai_api_key="sk-x", providers=groq).tts(
+        "openai/tts-1,openai/gpt-realtime-2.1-mini,groq/canopylabs/orpheus-arabic-saudi,openai/of-my-own"
+    )
+    assert [model.voice("nova") for model in (speech, live, arabic, custom)] == ["nova", "marin", "fahad", "nova"]
+    assert custom.voice(None) is None
+    (elsewhere,) = opened(openai_base_url="http://127.0.0.1:9/v1").tts("openai/tts-1")
+    assert elsewhere.voice("af_heart") == "af_heart"
