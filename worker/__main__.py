@@ -1,5 +1,7 @@
-"""`python -m worker` runs jobs until it is told to stop; a second signal ends it at once."""
+"""`python -m worker` runs jobs until it is told to stop; a second signal ends it at once. `check-models` asks each model."""
 
+import argparse
+import asyncio
 import sys
 
 from shared.config import Settings, get_settings
@@ -7,13 +9,22 @@ from shared.logging import setup_logging
 from shared.queue import Queue, open_redis
 from shared.run import run
 from shared.signals import stop_on_signals
+from worker.check_models import check_models
 from worker.main import serve
 
 
 def main() -> None:
-    """Start from the settings."""
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description="Parley's worker process.")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("check-models", help="ask each configured model something short, and say how it went")
+    arguments = parser.parse_args()
     settings = get_settings()
     setup_logging(settings)
+    if arguments.command:
+        table, all_answered = asyncio.run(check_models(settings))
+        print(table)  # noqa: T201 - it is the output
+        sys.exit(not all_answered)
     if not settings.redis_url:
         sys.exit(
             "REDIS_URL is not set: `python -m worker` needs the Redis that the API uses.\n"

@@ -1,0 +1,108 @@
+"""`python -m worker check-models`: one short question to each configured model, and a table of what came of it."""
+
+import asyncio
+import io
+import time
+import wave
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from shared.audio import mp3
+from shared.config import Settings
+from shared.errors import AppError
+from worker.providers.base import Audio, ChatMessage, ChatProvider, ChatUsage, SpeechToText, TextToSpeech
+from worker.providers.espeak import Espeak
+from worker.providers.registry import Model, Models
+
+QUESTION = [ChatMessage("user", "Answer with the one word: Hello")]
+SAID = "What time is it?"
+SHOWN_CHARS = 40
+HEADINGS = ("role", "model", "reachable", "latency", "first token", "answer", "ends on")
+
+
+@dataclass
+class Answer:
+    """What a model did with the question; the first token's time is a chat model's."""
+
+    said: str
+    first_token_s: float | None = None
+
+
+async def check_models(settings: Settings) -> tuple[str, bool]:
+    """The table, and whether all models answered."""
+    models = Models(settings)
+    try:
+        note = await asyncio.to_thread(_note)
+        probes = [
+            *(_probe(model, _chat) for model in models.chat()),
+            *(_probe(model, lambda one: _hear(one, note)) for model in models.stt()),
+            *(_probe(model, _speak) for model in models.tts()),
+        ]
+        found = await asyncio.gather(*probes)
+    finally:
+        await models.close()
+    return _table([HEADINGS, *(row for row, _ in found)]), all(answered for _, answered in found)
+
+
+async def _probe(model: Model[Any], ask: Callable[[Model[Any]], Awaitable[Answer]]) -> tuple[Sequence[str], bool]:
+    began = time.perf_counter()
+    ends_on = str(model.entry.retires_on or "") if model.is_home else ""
+    try:
+        answer = await ask(model)
+    except AppError as error:
+        return (model.role, model.entry.id, "no", _ms(time.perf_counter() - began), "", error.detail, ends_on), False
+    first_token = "" if answer.first_token_s is None else _ms(answer.first_token_s)
+    latency = _ms(time.perf_counter() - began)
+    return (model.role, model.entry.id, "yes", latency, first_token, answer.said, ends_on), True
+
+
+async def _chat(model: Model[ChatProvider]) -> Answer:
+    began = time.perf_counter()
+    first: float | None = None
+    said = ""
+    streamed = model.provider.stream_chat(QUESTION, model=model.model, usage=ChatUsage())
+    async with aclosing(streamed) as pieces:
+        async for piece in pieces:
+            first = first or time.perf_counter() - began
+            said += piece
+    return Answer(_short(said), first)
+
+
+async def _hear(model: Model[SpeechToText], note: Audio) -> Answer:
+    heard = await model.provider.transcribe(note, model=model.model, languages=["en"])
+    return Answer(_short(heard.text or heard.note or "nothing"))
+
+
+async def _speak(model: Model[TextToSpeech]) -> Answer:
+    speech = await model.provider.speak(SAID, model=model.model, language="en", voice=model.voice(None))
+    sound = mp3.to_mp3(speech.data, format=speech.format, rate=speech.sample_rate)
+    rate = speech.sample_rate if speech.format == "pcm" else mp3.sample_rate(sound) or 0
+    return Answer(f"{speech.format}, {rate / 1_000:g} kHz, {mp3.duration(sound):.1f} s")
+
+
+def _note() -> Audio:
+    """A short voice note, as a computer says it."""
+    pcm, rate = Espeak().speak(SAID, language="en")
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(pcm)
+    return Audio(file.getvalue(), "wav", len(pcm) / 2 / rate)
+
+
+def _short(text: str) -> str:
+    line = " ".join("".join(char for char in text if char.isprintable() or char.isspace()).split())
+    return line if len(line) <= SHOWN_CHARS else line[: SHOWN_CHARS - 1] + "…"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1_000:,.0f} ms"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
