@@ -14,8 +14,8 @@ SECONDS_PER_CHARACTER = 0.06
 MIN_SPEECH_S = 0.3
 SPEECH_CHUNK_BYTES = 4_096
 _ARABIC = re.compile(r"[\u0600-\u06ff]")
-_USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-_TOOL_CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+TOOL_CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
 _ERROR_TYPES = {401: "invalid_request_error", 429: "requests", 500: "server_error", 503: "service_unavailable"}
 
 
@@ -40,13 +40,13 @@ def body_of(call: Call, answer: Answer, *, wants_usage: bool) -> Body:
     if call.endpoint == "chat":
         body = _chat_stream(call, answer, wants_usage=wants_usage) if call.stream else _chat_whole(call, answer)
     elif call.endpoint == "transcriptions":
-        body = Body("application/json", [b" "], [_json(_transcription(call, answer))])
+        body = Body("application/json", [b" "], [json_of(_transcription(call, answer))])
     elif call.endpoint == "speech":
         body = _speech(call)
     else:
         models = [{"id": name, "object": "model"} for name in ("gpt-6-luna", "gpt-transcribe", "gpt-4o-mini-tts")]
-        body = Body("application/json", [b" "], [_json({"object": "list", "data": models})])
-    return _as_scripted(body, answer)
+        body = Body("application/json", [b" "], [json_of({"object": "list", "data": models})])
+    return as_scripted(body, answer)
 
 
 def error_of(answer: Answer, authorization: str) -> Body:
@@ -56,10 +56,10 @@ def error_of(answer: Answer, authorization: str) -> Body:
         key = authorization.removeprefix("Bearer ")
         message = f"Incorrect API key provided: {key[:8]}***{key[-4:]}." if answer.status == 401 else "It failed."
         error = {"message": message, "type": _ERROR_TYPES.get(answer.status, "invalid_request_error"), "code": None}
-    return _as_scripted(Body("application/json", [_json({"error": error})], []), answer)
+    return as_scripted(Body("application/json", [json_of({"error": error})], []), answer)
 
 
-def _as_scripted(body: Body, answer: Answer) -> Body:
+def as_scripted(body: Body, answer: Answer) -> Body:
     body.content_type = answer.content_type or body.content_type
     if answer.raw is not None:
         body.head, body.tail = [chunk.encode("utf-8", "surrogateescape") for chunk in answer.raw], []
@@ -74,7 +74,7 @@ def echo(call: Call) -> str:
     return f"You said: {call.text}. I have seen {seen} messages."
 
 
-def _pieces(call: Call, answer: Answer) -> list[str]:
+def pieces_of(call: Call, answer: Answer) -> list[str]:
     if answer.tool_call:
         return []
     if answer.pieces is not None:
@@ -86,25 +86,25 @@ def _chat_stream(call: Call, answer: Answer, *, wants_usage: bool) -> Body:
     def event(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> bytes:
         choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}]
         chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": call.model}
-        return b"data: " + _json({**chunk, "choices": choices, **more}) + b"\n\n"
+        return b"data: " + json_of({**chunk, "choices": choices, **more}) + b"\n\n"
 
     head = [event({"role": "assistant", "content": ""})]
-    head += [event({"content": piece}) for piece in _pieces(call, answer)]
-    tail = [event({"tool_calls": [_TOOL_CALL]})] if answer.tool_call else []
+    head += [event({"content": piece}) for piece in pieces_of(call, answer)]
+    tail = [event({"tool_calls": [TOOL_CALL]})] if answer.tool_call else []
     if answer.finish is not None:
         tail.append(event({}, "tool_calls" if answer.tool_call else answer.finish))
     if wants_usage and answer.usage:
-        tail.append(event(None, usage=_USAGE))
+        tail.append(event(None, usage=USAGE))
     if answer.done:
         tail.append(b"data: [DONE]\n\n")
     return Body("text/event-stream", head, tail)
 
 
 def _chat_whole(call: Call, answer: Answer) -> Body:
-    message = {"role": "assistant", "content": "".join(_pieces(call, answer))}
+    message = {"role": "assistant", "content": "".join(pieces_of(call, answer))}
     choice = {"index": 0, "message": message, "finish_reason": answer.finish}
     whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": call.model, "choices": [choice]}
-    return Body("application/json", [b" "], [_json({**whole, "usage": _USAGE})])
+    return Body("application/json", [b" "], [json_of({**whole, "usage": USAGE})])
 
 
 def _transcription(call: Call, answer: Answer) -> dict[str, Any]:
@@ -125,5 +125,5 @@ def _speech(call: Call) -> Body:
     return Body("audio/mpeg", [sound[start : start + SPEECH_CHUNK_BYTES] for start in starts], [])
 
 
-def _json(value: object) -> bytes:
+def json_of(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()

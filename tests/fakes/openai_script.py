@@ -1,4 +1,4 @@
-"""What the fake OpenAI server is told to answer, and what it was asked."""
+"""What a fake model server is told to answer, and what it was asked."""
 
 import hashlib
 import threading
@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Endpoint = Literal["chat", "transcriptions", "speech", "models"]
+# Those of OpenAI's API; watsonx.ai's tokens, and calls with one that is not good; AssemblyAI's uploads, orders and polls.
+Endpoint = Literal[
+    "chat", "transcriptions", "speech", "models", "iam", "refused", "upload", "transcripts", "transcript"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,12 @@ class Answer:
     languages: list[str] | None = None  # a transcription's `languages[].code`
     raw: list[str] | None = None  # the whole body, one chunk each (surrogates "\udcXX" are the byte XX); [] is empty
     content_type: str | None = None
+    expires_in: float = 3_600.0  # a token's life
+    state: str = "completed"  # a polled transcript's status; of one that is "error", `error` is the reason
     # How it fails.
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    error: Any = None  # the `error` object of a failing status, instead of OpenAI's usual one
+    error: Any = None  # the `error` object of a failing status, instead of the server's usual one
     finish: str | None = "stop"  # chat's finish_reason; None: never sent
     tool_call: bool = False  # chat: a tool call and no text
     usage: bool = True  # False: ignores stream_options
@@ -61,7 +66,8 @@ class Call:
     max_tokens: int | None = None
     filename: str = ""
     size: int = 0
-    sha256: str = ""
+    sha256: str = ""  # of the sound, or of the key that a token is asked for with
+    wishes: dict[str, Any] = field(default_factory=dict)  # a transcript's order, without the model
     language: str | None = None
     languages: list[str] = field(default_factory=list)
     response_format: str | None = None

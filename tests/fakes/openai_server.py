@@ -10,7 +10,7 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 import uvicorn
@@ -29,6 +29,7 @@ DRIP_DELAY_S = 0.01
 CLOSE_S = 0.02
 HOLD_POLL_S = 0.005
 KEEP_ALIVE_S = 60  # longer than its clients keep a connection: it closes none just as they use it
+Handler = Callable[[Request], Awaitable[Response]]
 _SECRET_HEADERS = {"authorization", "api-key", "cookie"}
 # By the client's and the server's address.
 _transports: dict[object, asyncio.Transport] = {}
@@ -54,16 +55,28 @@ class FakeRoutes:
 
     def app(self) -> Starlette:
         """The ASGI application."""
-        posts = {
+        posts = {**self.posts(), "/script": self.load, "/reset": self.reset}
+        gets = {**self.gets(), "/calls": self.calls}
+        routes = [Route(path, handler, methods=["POST"]) for path, handler in posts.items()]
+        return Starlette(routes=routes + [Route(path, handler, methods=["GET"]) for path, handler in gets.items()])
+
+    def posts(self) -> dict[str, Handler]:
+        """What is posted to."""
+        return {
             "/v1/chat/completions": self.chat,
             "/v1/audio/transcriptions": self.transcriptions,
             "/v1/audio/speech": self.speech,
-            "/script": self.load,
-            "/reset": self.reset,
         }
-        gets = {"/v1/models": self.models, "/calls": self.calls}
-        routes = [Route(path, handler, methods=["POST"]) for path, handler in posts.items()]
-        return Starlette(routes=routes + [Route(path, handler, methods=["GET"]) for path, handler in gets.items()])
+
+    def gets(self) -> dict[str, Handler]:
+        """What is got."""
+        return {"/v1/models": self.models}
+
+    def body(self, request: Request, call: Call, answer: Answer, *, wants_usage: bool) -> Body:
+        """What is sent for this call."""
+        if answer.status == 200:
+            return body_of(call, answer, wants_usage=wants_usage)
+        return error_of(answer, request.headers.get("authorization", ""))
 
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`, streamed or whole."""
@@ -129,10 +142,7 @@ class FakeRoutes:
             self._script.end(call)
             _transport(request).abort()
             return Response()
-        if answer.status == 200:
-            body = body_of(call, answer, wants_usage=wants_usage)
-        else:
-            body = error_of(answer, request.headers.get("authorization", ""))
+        body = self.body(request, call, answer, wants_usage=wants_usage)
         chunks = self._send(request, call, answer, body)
         headers = {"content-type": body.content_type, **answer.headers}
         return StreamingResponse(chunks, answer.status, headers)
@@ -174,19 +184,20 @@ async def _close(request: Request) -> None:
     await asyncio.sleep(CLOSE_S)
 
 
-class FakeOpenAI:
-    """The server in a thread with its own event loop; `url` is the base URL to configure."""
+class FakeServer:
+    """A server in a thread with its own event loop; `url` is the base URL to configure."""
 
-    def __init__(self, script: Script | None = None) -> None:
-        self.script = script or Script()
+    def __init__(self, script: Script, routes: FakeRoutes, base_path: str) -> None:
+        self.script = script
+        self._base_path = base_path
         self._socket = socket.socket()
-        self._server = uvicorn.Server(server_config(self.script))
+        self._server = uvicorn.Server(server_config(routes))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
         self.url = ""
 
     def __enter__(self) -> Self:
         self._socket.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}{self._base_path}"
         self._thread.start()
         while not self._server.started:
             time.sleep(0.001)
@@ -198,12 +209,19 @@ class FakeOpenAI:
         self._socket.close()
 
 
-def server_config(script: Script, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
+class FakeOpenAI(FakeServer):
+    """OpenAI's API on a server."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        script = script or Script()
+        super().__init__(script, FakeRoutes(script), "/v1")
+
+
+def server_config(routes: FakeRoutes, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
     """uvicorn, quiet; asyncio and uvloop both set TCP_NODELAY on every connection."""
     mp3_of(1)  # encoded now, so that the first call is as fast as the next
-    app = FakeRoutes(script).app()
     return uvicorn.Config(
-        app, host=host, port=port, http=_Protocol, lifespan="off", log_level="critical", date_header=False,
+        routes.app(), host=host, port=port, http=_Protocol, lifespan="off", log_level="critical", date_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
 
@@ -214,7 +232,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
-    uvicorn.Server(server_config(Script(), options.host, options.port)).run()
+    uvicorn.Server(server_config(FakeRoutes(Script()), options.host, options.port)).run()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from openai import AsyncStream
 
 from worker.providers.base import ChatUsage
 from worker.providers.client import Timeouts
-from worker.providers.failures import BROKEN_OFF, EMPTY_REPLY, FAULTS, failure, told_as_upstream
+from worker.providers.failures import BROKEN_OFF, EMPTY_REPLY, FAULTS, StreamError, failure, told_as_upstream
 
 USAGE_WAIT_S = 2.0
 MAX_REPLY_CHARS = 1_000_000
@@ -65,6 +65,8 @@ class Reply:
 
     def read(self, chunk: object) -> str:
         """Take in one chunk, and return the text that it adds; raises ValueError when it is an error."""
+        if isinstance(chunk, dict) and chunk.get("errors") and not self.finished:
+            raise StreamError(chunk)
         self._count(_field(chunk, "usage"))
         choices = _field(chunk, "choices")
         choice = choices[0] if isinstance(choices, list) and choices else None

@@ -1,12 +1,15 @@
 """The `openai` SDK's client as every HTTP provider uses it: no retries, our timeouts, connections that are kept."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
+from openai import AsyncStream
 
 from shared.providers import is_openai
 
@@ -65,6 +68,16 @@ async def collect(chunks: AsyncIterator[bytes], timeouts: Timeouts) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             msg = "the body has no end"
             raise ValueError(msg)
+
+
+async def collect_object(answer: AsyncStream[object], timeouts: Timeouts) -> dict[str, Any]:
+    """Gather the body of an answer that was opened as a stream, as a JSON object; raises as `collect` does."""
+    async with answer:
+        told = json.loads(await collect(answer.response.aiter_bytes(), timeouts))
+    if not isinstance(told, dict):
+        msg = "the body is no object"
+        raise ValueError(msg)  # noqa: TRY004 - what a server sent is a value
+    return told
 
 
 def checked_url(name: str, url: str) -> str:

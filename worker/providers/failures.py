@@ -22,6 +22,14 @@ FAULTS = (
 )  # fmt: skip
 
 
+class StreamError(ValueError):
+    """An error inside a stream, of a shape that the SDK takes for a chunk: watsonx.ai's `{"errors": […]}`."""
+
+    def __init__(self, body: Mapping[str, object]) -> None:
+        super().__init__("the stream holds an error")
+        self.body = body
+
+
 class Kind(NamedTuple):
     """One way to fail; `sentence` is filled with the provider's and the model's names."""
 
@@ -54,6 +62,14 @@ _BY_CODE = {
     "context_length_exceeded": TOO_LONG,
     "content_filter": FILTERED,
     "content_policy_violation": FILTERED,
+    # watsonx.ai's
+    "token_quota_reached": NO_QUOTA,
+    "consumption_limit_reached": RATE_LIMITED,  # too many share the model just now
+    "rate_limit_reached_requests": RATE_LIMITED,
+    "model_not_supported": NO_MODEL,
+    "model_no_support_for_function": NO_MODEL,
+    "authentication_token_expired": UNAUTHORIZED,
+    "authentication_token_not_valid": UNAUTHORIZED,
 }
 _BY_STATUS = {
     401: UNAUTHORIZED,
@@ -99,7 +115,10 @@ def classify(error: BaseException, *, provider: str, model: str) -> Upstream:
 
 def _kind_of(error: BaseException) -> Kind:
     if isinstance(error, openai.APIStatusError):
-        return _named_kind(error) or _status_kind(error.status_code)
+        return _named_kind(error) or _listed_kind(error.body) or _status_kind(error.status_code)
+    if isinstance(error, StreamError):
+        status = error.body.get("status_code")
+        return _listed_kind(error.body) or _status_kind(status if type(status) is int else 500)
     if isinstance(error, openai.APIConnectionError | httpx2.HTTPError) and error.__cause__:
         return _kind_of(error.__cause__)  # what the transport met
     if isinstance(error, openai.APIError):  # an error object inside a stream that had begun with 200
@@ -111,6 +130,13 @@ def _kind_of(error: BaseException) -> Kind:
 def _named_kind(error: openai.APIError) -> Kind | None:
     """OpenAI names some failures in `code`, its imitators in `type`."""
     return next((_BY_CODE[name] for name in (error.code, error.type) if name in _BY_CODE), None)
+
+
+def _listed_kind(body: object) -> Kind | None:
+    """watsonx.ai has a list of errors, each with a `code`."""
+    errors = body.get("errors") if isinstance(body, Mapping) else None
+    codes = [one.get("code") for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
+    return next((_BY_CODE[code] for code in codes if isinstance(code, str) and code in _BY_CODE), None)
 
 
 def _status_kind(status: int) -> Kind:
