@@ -32,7 +32,7 @@ class Retirements:
             async with self._database.read() as db:
                 named = await agents.models(db)
             used = [*self._tariff.defaults.items(), *((role, ModelRef.parse_list(refs)) for role, refs in named)]
-            lists = [[self._tariff.catalogue.get(role, ref) for ref in refs] for role, refs in used]
+            lists = [[one for ref in refs for one in self._tariff.catalogue.line(role, ref)] for role, refs in used]
             told = retiring(lists, datetime.now(UTC).date())
             for sentence in set(told) - set(self._told):
                 log.warning("model.retires", model=sentence.split()[0], detail=sentence)

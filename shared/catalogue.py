@@ -21,6 +21,7 @@ PRICES: dict[Role, tuple[str, ...]] = {
     "tts": ("per_million_characters",),
 }
 
+Named = Annotated[str, StringConstraints(pattern=r"^[^/\s,]+/[^\s,]+$", max_length=200)]
 Price = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=8)]
 
 
@@ -29,7 +30,7 @@ class CatalogueModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: Annotated[str, StringConstraints(pattern=r"^[^/\s]+/\S+$", max_length=200)]
+    id: Named
     kind: Role
     context_window: int | None = Field(default=None, ge=1)
     per_million_input_tokens: Price | None = None
@@ -39,6 +40,7 @@ class CatalogueModel(BaseModel):
     max_characters: int | None = Field(default=None, ge=20)  # that a model speaks at once
     voices: tuple[str, ...] = ()
     retires_on: date | None = None
+    followed_by: Named | None = None  # who takes its place when its provider has ended it
 
     @field_validator("id")
     @classmethod
@@ -112,6 +114,18 @@ class Catalogue:
         """A model; one that is not in the catalogue has no price."""
         known = self._models.get((kind, str(ref)))
         return known or CatalogueModel.model_construct(id=str(ref), kind=kind)
+
+    def line(self, kind: Role, ref: ModelRef) -> list[CatalogueModel]:
+        """A model and those that follow it, each when the one before has ended."""
+        line = [self.get(kind, ref)]
+        while (name := line[-1].followed_by) and name not in {model.id for model in line}:
+            line.append(self.get(kind, ModelRef.parse(name)))
+        return line
+
+    def current(self, kind: Role, ref: ModelRef, today: date) -> CatalogueModel:
+        """A model, or the first that follows it and has not ended; itself when all have."""
+        line = self.line(kind, ref)
+        return next((model for model in line if not model.has_ended(today)), line[0])
 
     def served_by(self, providers: Mapping[str, Collection[Role]]) -> list[CatalogueModel]:
         """The models of these providers, in the roles that each plays."""

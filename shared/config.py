@@ -25,12 +25,11 @@ SECRET_FILE = "jwt_secret"  # noqa: S105 - its name, under DATA_DIR
 DRIVERS = {"postgresql": "asyncpg", "sqlite": "aiosqlite"}
 SCHEMES = {"redis_url": ("redis://", "rediss://", "unix://"), "blob_url": ("file:///", "s3://", "memory://")}
 
-OPENAI_DEFAULTS: dict[Role, tuple[ModelRef, ...]] = {
-    "chat": (ModelRef("openai", "gpt-6-luna"),),
-    "stt": (ModelRef("openai", "gpt-transcribe"),),
-    "tts": (ModelRef("openai", "gpt-4o-mini-tts"), ModelRef("openai", "gpt-realtime-2.1-mini")),
+OPENAI_DEFAULTS: dict[Role, ModelRef] = {
+    "chat": ModelRef("openai", "gpt-6-luna"),
+    "stt": ModelRef("openai", "gpt-transcribe"),
+    "tts": ModelRef("openai", "gpt-4o-mini-tts"),  # the catalogue says who follows it when it ends
 }
-"""The first that answers; a model whose end date has come is asked last."""
 
 
 TAKEN = {
@@ -224,7 +223,7 @@ class Settings(BaseSettings):
         named: str | None = getattr(self, f"ai_{role}")
         if named:
             return ModelRef.parse_list(named)
-        return OPENAI_DEFAULTS[role] if self.openai_api_key or self.openai_base_url else (OFFLINE,)
+        return (OPENAI_DEFAULTS[role] if self.openai_api_key or self.openai_base_url else OFFLINE,)
 
     @cached_property
     def model_servers(self) -> dict[str, ModelServer]:

@@ -1,4 +1,4 @@
-"""`python -m worker` runs jobs until it is told to stop; a second signal ends it at once. `check-models` asks each model."""
+"""`python -m worker` runs jobs until a signal, and ends at once at a second one; `check-models` tries each model."""
 
 import argparse
 import asyncio

@@ -7,14 +7,16 @@ import wave
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.audio import mp3
 from shared.config import Settings
 from shared.errors import AppError
-from worker.providers.base import Audio, ChatMessage, ChatProvider, ChatUsage, SpeechToText, TextToSpeech
+from worker.providers.base import Audio, ChatMessage, ChatProvider, ChatUsage, Provider, SpeechToText, TextToSpeech
 from worker.providers.espeak import Espeak
 from worker.providers.registry import Model, Models
+
+P = TypeVar("P", bound=Provider)
 
 QUESTION = [ChatMessage("user", "Answer with the one word: Hello")]
 SAID = "What time is it?"
@@ -36,9 +38,9 @@ async def check_models(settings: Settings) -> tuple[str, bool]:
     try:
         note = await asyncio.to_thread(_note)
         probes = [
-            *(_probe(model, _chat) for model in models.chat()),
-            *(_probe(model, lambda one: _hear(one, note)) for model in models.stt()),
-            *(_probe(model, _speak) for model in models.tts()),
+            *(_probe(model, _chat) for model in _wanted(models.chat())),
+            *(_probe(model, lambda one: _hear(one, note)) for model in _wanted(models.stt())),
+            *(_probe(model, _speak) for model in _wanted(models.tts())),
         ]
         found = await asyncio.gather(*probes)
     finally:
@@ -92,6 +94,11 @@ def _note() -> Audio:
         out.setframerate(rate)
         out.writeframes(pcm)
     return Audio(file.getvalue(), "wav", len(pcm) / 2 / rate)
+
+
+def _wanted(models: Sequence[Model[P]]) -> list[Model[P]]:
+    """Also who will follow; but a server that only resembles the provider's own need not have them."""
+    return [model for model in models if model.is_home or model.follows is None]
 
 
 def _short(text: str) -> str:

@@ -19,10 +19,7 @@ async def list_models(account: CurrentAccount, stores: Deps) -> PageOf[ModelRead
     """List the models that you may name in an agent, with what they cost and when their provider ends them."""
     tariff = stores.budget.tariff
     today = datetime.now(UTC).date()
-    defaults = {
-        kind: next((ref for ref in refs if not tariff.catalogue.get(kind, ref).has_ended(today)), refs[0])
-        for kind, refs in tariff.defaults.items()
-    }
+    defaults = {kind: tariff.catalogue.current(kind, refs[0], today).id for kind, refs in tariff.defaults.items()}
     items = [
         ModelRead(
             id=model.id,
@@ -32,7 +29,7 @@ async def list_models(account: CurrentAccount, stores: Deps) -> PageOf[ModelRead
             prices=ModelPrices.model_validate(model),
             retires_on=model.retires_on,
             voices=model.voices,
-            is_default=str(defaults[model.kind]) == model.id,
+            is_default=defaults[model.kind] == model.id,
         )
         for model in usable_models(tariff, account)
     ]

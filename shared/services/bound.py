@@ -128,7 +128,9 @@ def may_use(account: Account, model: CatalogueModel) -> bool:
 
 def usable_models(tariff: Tariff, account: Account) -> list[CatalogueModel]:
     """The models that an account may name, and get when it names none; by kind and name."""
-    defaults = [tariff.catalogue.get(role, ref) for role, refs in tariff.defaults.items() for ref in refs]
+    defaults = [
+        model for role, refs in tariff.defaults.items() for ref in refs for model in tariff.catalogue.line(role, ref)
+    ]
     known = {(model.kind, model.id): model for model in [*defaults, *tariff.catalogue.served_by(tariff.providers)]}
     return [model for _, model in sorted(known.items()) if may_use(account, model)]
 
@@ -167,7 +169,7 @@ def _roles(ask: Ask) -> list[Role]:
 def _dearest(tariff: Tariff, account: Account, role: Role, named: str | None) -> CatalogueModel:
     """The bound of those that an account may use: the others are left out when the turn runs."""
     refs = ModelRef.parse_list(named) if named else tariff.defaults[role]
-    models = [tariff.catalogue.get(role, ref) for ref in refs]
+    models = [model for ref in refs for model in tariff.catalogue.line(role, ref)]
     usable = [model for model in models if may_use(account, model)]
     if not usable:
         raise Invalid(f"This account may not use {models[0].id}.", code="model_not_allowed")

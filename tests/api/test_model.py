@@ -64,9 +64,7 @@ async def test_an_operators_file_overrules_ours_and_an_ending_model_in_use_is_wa
         assert models["openai/gpt-6-luna"]["context_window"] is None
         assert "openai/whisper-1" in models
         ready: httpx.Response = await live.http.get("/health/ready")
-        assert ready.json()["warnings"] == [
-            f"openai/gpt-4o-mini-tts ends on {end}: openai/gpt-realtime-2.1-mini follows"
-        ]
+        assert ready.json()["warnings"] == [f"openai/gpt-4o-mini-tts ends on {end}: choose another model"]
         assert ready.status_code == 200
         await live.agent(ai_stt="openai/whisper-1")
     async with live_parley(theirs, audio_pool, work=False) as live:  # what agents name is looked at again

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import structlog
 
 from shared.errors import Upstream
+from worker.providers.failures import EMPTY_REPLY, NO_MODEL, NO_QUOTA, RATE_LIMITED, REJECTED, UNAUTHORIZED
 from worker.providers.registry import Model
 
 FIRST_S, LONGEST_S = 1.0, 60.0
-LONG_S = {"insufficient_quota": 60.0, "upstream_unauthorized": 60.0, "model_not_found": 600.0}
+LONG_S = {NO_QUOTA.code: 60.0, UNAUTHORIZED.code: 60.0, NO_MODEL.code: 600.0}
 LONGEST_ASKED_S = 600.0  # that a server's Retry-After is heeded for
-OF_THE_MODEL = {"model_not_found", "rate_limited"}
-OF_THE_REQUEST = {"upstream_rejected", "empty_reply", "bad_speech"}  # another one may fare better
+OF_THE_MODEL = {NO_MODEL.code, RATE_LIMITED.code}
+OF_THE_REQUEST = {REJECTED.code, EMPTY_REPLY.code, "bad_speech"}  # another one may fare better
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,8 @@ class Key(NamedTuple):
 class _Pause:
     until: float
     length_s: float
+    code: str
+    tried: bool = False  # it is over, and one call is on its way
 
 
 class Circuits:
@@ -51,8 +54,13 @@ class Circuits:
         if any(pause.until > now for pause in pauses):
             return False
         for pause in pauses:
-            pause.until = now + pause.length_s
+            pause.until, pause.tried = now + pause.length_s, True
         return True
+
+    def is_gone(self, model: Model[Any]) -> bool:
+        """Whether its provider has said that there is no such model."""
+        pause = self._pauses.get(_keys(model)[1])
+        return pause is not None and pause.code == NO_MODEL.code
 
     def answered(self, model: Model[Any]) -> None:
         """It is there again."""
@@ -61,18 +69,20 @@ class Circuits:
                 log.info("model.is_back", role=key.role, provider=key.provider, model=key.model)
 
     def failed(self, model: Model[Any], error: Upstream) -> None:
-        """Pass over what failed, unless it was the request's own fault."""
+        """Pass over what failed: the model, its whole provider, or nobody when it was the request's own fault."""
+        every, this = _keys(model)
+        if error.code in OF_THE_MODEL | OF_THE_REQUEST:
+            self._pauses.pop(every, None)  # it is there, to say so
         if error.code in OF_THE_REQUEST:
             return
-        every, this = _keys(model)
         key = this if error.code in OF_THE_MODEL else every
         before = self._pauses.get(key)
         now = self._clock()
-        if before and before.until > now + before.length_s / 2:
+        if before and before.until > now and not before.tried:
             return  # many calls that were under way are one failure
         length_s = min(before.length_s * 2, LONGEST_S) if before else FIRST_S
         length_s = max(length_s, LONG_S.get(error.code, 0.0), min(error.retry_after or 0.0, LONGEST_ASKED_S))
-        self._pauses[key] = _Pause(now + length_s, length_s)
+        self._pauses[key] = _Pause(now + length_s, length_s, error.code)
         log.warning(
             "model.passed_over", role=key.role, provider=key.provider, model=key.model, code=error.code, for_s=length_s
         )

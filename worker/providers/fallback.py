@@ -8,6 +8,7 @@ import structlog
 from shared.errors import Upstream
 from worker.providers.base import Provider
 from worker.providers.circuits import Circuits
+from worker.providers.failures import NO_MODEL
 from worker.providers.registry import Model
 
 T = TypeVar("T")
@@ -39,7 +40,8 @@ async def first_to_answer(
     `BrokenOffError` ends it at once as its `error`.
     """
     failures: list[Upstream] = []
-    for model in _in_turn(circuits, sorted(models, key=lambda model: (model.provider_name, model.model) == last)):
+    gone: set[str] = set()
+    for model in _in_turn(circuits, sorted(models, key=lambda model: (model.provider_name, model.model) == last), gone):
         try:
             answer = await ask(model)
         except BrokenOffError as broken:
@@ -48,23 +50,26 @@ async def first_to_answer(
         except Upstream as error:
             circuits.failed(model, error)
             failures.append(error)
-            log.warning(
-                "model.failed", role=model.role, provider=model.provider_name, model=model.model, code=error.code
-            )
+            if error.code == NO_MODEL.code:
+                gone.add(model.entry.id)
+            log.warning("model.failed", role=model.role, model=model.entry.id, code=error.code)
         else:
             circuits.answered(model)
             return answer
     raise min((error for error in failures if error.transient), key=_wait_s, default=failures[0])
 
 
-def _in_turn(circuits: Circuits, models: Sequence[Model[P]]) -> Iterator[Model[P]]:
-    """Lazily: what one call meets decides whether the next is admitted."""
+def _in_turn(circuits: Circuits, models: Sequence[Model[P]], gone: set[str]) -> Iterator[Model[P]]:
+    """Lazily: what one call meets decides who is asked next. `gone` are models whose followers take their place."""
     passed = []
     for model in models:
+        if model.follows is not None and model.follows not in gone:
+            continue
         if len(models) == 1 or circuits.admits(model):
             yield model
         else:
             passed.append(model)
+            gone.update({model.entry.id} if circuits.is_gone(model) else ())
     yield from passed
 
 

@@ -1,7 +1,7 @@
 """The models that play each role, in the order in which they are asked, and one provider per server behind them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Generic, TypeVar, get_args
 
@@ -31,6 +31,7 @@ class Model(Generic[P_co]):
     provider: P_co
     entry: CatalogueModel
     is_home: bool  # on its provider's own server: what the catalogue says of its end and its voices holds
+    follows: str | None = None  # the model that it takes the place of, should that be gone
 
     def voice(self, wanted: str | None) -> str | None:
         """The voice to ask for; None is the provider's own choice."""
@@ -75,11 +76,22 @@ class Models:
     def _models(self, role: Role, kind: type[P], named: str | None) -> list[Model[P]]:
         try:
             refs = ModelRef.parse_list(named) if named is not None else self._settings.model_refs(role)
-            models = [self._model(role, kind, ref) for ref in refs]
+            models = [model for ref in refs for model in self._line(role, kind, ref, refs)]
         except ValueError:
             msg = f"The agent's model {named!r} is not served here."
             raise Upstream(msg, code="model_not_found") from None
         return sorted(models, key=self._has_ended)
+
+    def _line(self, role: Role, kind: type[P], ref: ModelRef, named: Sequence[ModelRef]) -> list[Model[P]]:
+        """A model and those that follow it, as far as they are served here and not named themselves."""
+        first = self._model(role, kind, ref)
+        line = [first]
+        for entry in self._catalogue.line(role, ref)[1:]:
+            follower = ModelRef.parse(entry.id)
+            if follower.provider in self._settings.model_servers and follower not in named:
+                before = None if self._has_ended(line[-1]) else line[-1].entry.id
+                line.append(replace(self._model(role, kind, follower), follows=before))
+        return line
 
     def _model(self, role: Role, kind: type[P], ref: ModelRef) -> Model[P]:
         provider = self._open(role, ref)

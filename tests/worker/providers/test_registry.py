@@ -1,6 +1,6 @@
 """Which model plays which role."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -138,15 +138,19 @@ THE_DAY = date(2027, 1, 6)
 
 
 @pytest.mark.parametrize(
-    ("today", "first"),
-    [(THE_DAY - timedelta(days=1), "openai/gpt-4o-mini-tts"), (THE_DAY, "openai/gpt-realtime-2.1-mini")],
+    ("today", "first", "follows"),
+    [
+        (THE_DAY - timedelta(days=1), "openai/gpt-4o-mini-tts", [None, "openai/gpt-4o-mini-tts"]),
+        (THE_DAY, "openai/gpt-realtime-2.1-mini", [None, None]),
+    ],
 )
 async def test_what_speaks_by_default_outlives_the_end_of_openais_speech_endpoint(
-    opened: Opened, today: date, first: str
+    opened: Opened, today: date, first: str, follows: list[str | None]
 ) -> None:
     models = opened(openai_api_key="sk-x", today=today)
     assert models.tts()[0].entry.id == first
-    assert len(models.tts()) == 2  # the other one is still there, should the first fail
+    assert len(models.tts()) == 2
+    assert [model.follows for model in models.tts()] == follows
 
 
 async def test_another_servers_model_does_not_end_with_openais_of_the_same_name(opened: Opened) -> None:
@@ -157,9 +161,9 @@ async def test_another_servers_model_does_not_end_with_openais_of_the_same_name(
 async def test_an_unknown_voice_gives_way_to_the_models_own_where_its_voices_are_known(opened: Opened) -> None:
     groq = {"groq": {"api_key": "gsk"}}
     speech, live, arabic, custom = opened(openai_api_key="sk-x", providers=groq).tts(
-        "openai/tts-1,openai/gpt-realtime-2.1-mini,groq/canopylabs/orpheus-arabic-saudi,openai/of-my-own"
+        "openai/tts-1,openai/gpt-realtime-2.1-mini,groq/canopylabs/orpheus-arabic-saudi,openai/of-my-own"  # no follower
     )
     assert [model.voice("nova") for model in (speech, live, arabic, custom)] == ["nova", "marin", "fahad", "nova"]
     assert custom.voice(None) is None
-    (elsewhere,) = opened(openai_base_url="http://127.0.0.1:9/v1").tts("openai/tts-1")
+    elsewhere, _ = opened(openai_base_url="http://127.0.0.1:9/v1").tts("openai/tts-1")
     assert elsewhere.voice("af_heart") == "af_heart"
