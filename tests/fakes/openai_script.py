@@ -9,16 +9,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 # Those of OpenAI's API; watsonx.ai's tokens, and calls with one that is not good; AssemblyAI's uploads, orders and polls.
+# A connection of the Realtime API is a call of its own, active while it is open; each sentence is a "realtime".
 Endpoint = Literal[
-    "chat", "transcriptions", "speech", "models", "iam", "refused", "upload", "transcripts", "transcript"
+    "chat", "transcriptions", "speech", "models", "realtime_connect", "realtime",
+    "iam", "refused", "upload", "transcripts", "transcript",
 ]  # fmt: skip
+_SECRET_HEADERS = {"authorization", "api-key", "cookie"}
 
 
 @dataclass(frozen=True)
 class Answer:
     """One scripted answer; the defaults are a healthy server. A "chunk" is one write of the body.
 
-    The first chunk of a streamed chat holds only the role, then comes one chunk per piece.
+    The first chunk of a streamed chat holds only the role, then comes one chunk per piece. To the Realtime API a chunk is
+    an event: `session.created` and `session.updated` of a connection, and all those of a response.
     """
 
     # What is said.
@@ -30,11 +34,12 @@ class Answer:
     content_type: str | None = None
     expires_in: float = 3_600.0  # a token's life
     state: str = "completed"  # a polled transcript's status; of one that is "error", `error` is the reason
+    reading: str | None = None  # realtime: what the model says that it read, instead of the text; "" says nothing
     # How it fails.
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     error: Any = None  # the `error` object of a failing status, instead of the server's usual one
-    finish: str | None = "stop"  # chat's finish_reason; None: never sent
+    finish: str | None = "stop"  # chat's finish_reason; None: never sent. Realtime also knows "failed", "cancelled"
     tool_call: bool = False  # chat: a tool call and no text
     usage: bool = True  # False: ignores stream_options
     done: bool = True  # False: no [DONE] after the stream
@@ -44,6 +49,8 @@ class Answer:
     cut_after: int | None = None  # the connection is closed after n chunks
     stall_after: int | None = None  # nothing comes after n chunks, the connection stays open
     drip: bool = False  # a chunk is repeated for ever
+    deaf: bool = False  # realtime: nothing is read, pings neither, while the answer is delayed
+    hang_up: bool = False  # realtime: the connection is closed when the answer is complete
     # How fast.
     delay_s: float = 0.0  # before the headers
     chunk_delay_s: float = 0.0  # before each chunk
@@ -75,6 +82,12 @@ class Call:
     held: bool = False  # waits for `Script.release()`
     finished: bool = False  # the answer was sent to its end
     at: float = field(default_factory=time.monotonic)  # when it came in, in seconds of that clock
+
+
+def call_of(endpoint: Endpoint, headers: Mapping[str, str], **more: Any) -> Call:
+    """A call as it is kept: without the headers that hold secrets."""
+    kept = {name: value for name, value in headers.items() if name not in _SECRET_HEADERS}
+    return Call(number=0, endpoint=endpoint, headers=kept, **more)
 
 
 class Script:

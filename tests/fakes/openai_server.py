@@ -11,26 +11,27 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Self
+from typing import Self
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.fakes.mp3 import mp3_of
 from tests.fakes.openai_replies import Body, body_of, error_of
-from tests.fakes.openai_script import Answer, Call, Endpoint, Script
+from tests.fakes.openai_script import Answer, Call, Script, call_of
+from tests.fakes.realtime import Conversation
 
 DRIP_DELAY_S = 0.01
 CLOSE_S = 0.02
 HOLD_POLL_S = 0.005
 KEEP_ALIVE_S = 60  # longer than its clients keep a connection: it closes none just as they use it
 Handler = Callable[[Request], Awaitable[Response]]
-_SECRET_HEADERS = {"authorization", "api-key", "cookie"}
 # By the client's and the server's address.
 _transports: dict[object, asyncio.Transport] = {}
 
@@ -58,7 +59,8 @@ class FakeRoutes:
         posts = {**self.posts(), "/script": self.load, "/reset": self.reset}
         gets = {**self.gets(), "/calls": self.calls}
         routes = [Route(path, handler, methods=["POST"]) for path, handler in posts.items()]
-        return Starlette(routes=routes + [Route(path, handler, methods=["GET"]) for path, handler in gets.items()])
+        routes += [Route(path, handler, methods=["GET"]) for path, handler in gets.items()]
+        return Starlette(routes=[*routes, WebSocketRoute("/v1/realtime", self.realtime)])
 
     def posts(self) -> dict[str, Handler]:
         """What is posted to."""
@@ -81,7 +83,7 @@ class FakeRoutes:
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`, streamed or whole."""
         asked = await request.json()
-        call = _call("chat", request, model=asked.get("model", ""), messages=asked.get("messages", []))
+        call = call_of("chat", request.headers, model=asked.get("model", ""), messages=asked.get("messages", []))
         said = [message.get("content") for message in call.messages if message.get("role") == "user"]
         call.text, call.stream = str(said[-1]) if said else "", bool(asked.get("stream"))
         call.max_tokens = asked.get("max_tokens") or asked.get("max_completion_tokens")
@@ -91,7 +93,7 @@ class FakeRoutes:
     async def transcriptions(self, request: Request) -> Response:
         """`POST /v1/audio/transcriptions`."""
         async with request.form() as form:
-            call = _call("transcriptions", request, model=str(form.get("model", "")))
+            call = call_of("transcriptions", request.headers, model=str(form.get("model", "")))
             call.languages = [str(code) for code in form.getlist("languages[]")]
             call.language = str(form["language"]) if "language" in form else None
             call.response_format = str(form["response_format"]) if "response_format" in form else None
@@ -105,13 +107,18 @@ class FakeRoutes:
     async def speech(self, request: Request) -> Response:
         """`POST /v1/audio/speech`."""
         asked = await request.json()
-        call = _call("speech", request, model=asked.get("model", ""), text=str(asked.get("input", "")))
+        call = call_of("speech", request.headers, model=asked.get("model", ""), text=str(asked.get("input", "")))
         call.voice, call.response_format = asked.get("voice"), asked.get("response_format")
         return await self._serve(request, call)
 
+    async def realtime(self, socket: WebSocket) -> None:
+        """`/v1/realtime`, a WebSocket."""
+        transport = _transports.pop((socket.scope["client"], socket.scope["server"]))  # HTTP's business no longer
+        await Conversation(socket, transport, self._script).hold()
+
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`."""
-        return await self._serve(request, _call("models", request))
+        return await self._serve(request, call_of("models", request.headers))
 
     async def load(self, request: Request) -> Response:
         """`POST /script`: `{"add": {endpoint: [answer]}, "always": {endpoint: answer}, "heard": {sha256: {…}}}`."""
@@ -165,11 +172,6 @@ class FakeRoutes:
             self._script.end(call)
 
 
-def _call(endpoint: Endpoint, request: Request, **more: Any) -> Call:
-    headers = {name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS}
-    return Call(number=0, endpoint=endpoint, headers=headers, **more)
-
-
 def _split(chunk: bytes, size: int | None) -> list[bytes]:
     return [chunk[start : start + size] for start in range(0, len(chunk), size)] if size else [chunk]
 
@@ -221,7 +223,8 @@ def server_config(routes: FakeRoutes, host: str = "127.0.0.1", port: int = 0) ->
     """uvicorn, quiet; asyncio and uvloop both set TCP_NODELAY on every connection."""
     mp3_of(1)  # encoded now, so that the first call is as fast as the next
     return uvicorn.Config(
-        routes.app(), host=host, port=port, http=_Protocol, lifespan="off", log_level="critical", date_header=False,
+        routes.app(), host=host, port=port, http=_Protocol, ws="websockets-sansio", lifespan="off", log_level="critical",
+        date_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
 

@@ -16,11 +16,6 @@ import openai
 
 from shared.errors import Upstream
 
-# Garbage surfaces as ValueError (JSON, UTF-8, header values) or RuntimeError (nesting, a stream read too late).
-FAULTS = (
-    openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError, ValueError, RuntimeError
-)  # fmt: skip
-
 
 class StreamError(ValueError):
     """An error inside a stream, of a shape that the SDK takes for a chunk: watsonx.ai's `{"errors": […]}`."""
@@ -37,6 +32,20 @@ class Kind(NamedTuple):
     transient: bool
     sentence: str
 
+
+class Told(Exception):
+    """What a server said on a wire that has no status for it."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind.code)
+        self.kind = kind
+
+
+# Garbage surfaces as ValueError (JSON, UTF-8, header values) or RuntimeError (nesting, a stream read too late).
+FAULTS = (
+    openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError, ValueError, RuntimeError,
+    Told,
+)  # fmt: skip
 
 FAILED = Kind("upstream_error", True, "The model server {provider!r} failed.")
 GARBLED = Kind("upstream_error", True, "The model server {provider!r} sent an answer that can't be used.")
@@ -81,6 +90,8 @@ _BY_STATUS = {
     425: FAILED,
     429: RATE_LIMITED,
 }
+# OpenAI's own `type`, where the `code` is none of the above and there is no status.
+_BY_ERROR_TYPE = {"invalid_request_error": REJECTED, "authentication_error": UNAUTHORIZED}
 _BY_TYPE: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
     ((aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError), UNREACHABLE),
     ((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, httpx2.ProxyError, httpx2.UnsupportedProtocol), UNREACHABLE),
@@ -108,28 +119,50 @@ def failure(kind: Kind, *, provider: str, model: str, retry_after: float | None 
 def classify(error: BaseException, *, provider: str, model: str) -> Upstream:
     """Tell what an exception of the SDK, of its HTTP client or of our own reading means."""
     kind = _kind_of(error)
-    headers = error.response.headers if isinstance(error, openai.APIStatusError) else {}
+    _, headers = _response_of(error)
     after = retry_after_s(headers) if kind.transient else None
     return failure(kind, provider=provider, model=model, retry_after=after)
 
 
+def kind_told(error: Mapping[object, object]) -> Kind:
+    """What an error object means that came with no status."""
+    code, type_ = error.get("code"), error.get("type")
+    return named_kind(code, type_) or (_BY_ERROR_TYPE.get(type_, FAILED) if isinstance(type_, str) else FAILED)
+
+
 def _kind_of(error: BaseException) -> Kind:
-    if isinstance(error, openai.APIStatusError):
-        return _named_kind(error) or _listed_kind(error.body) or _status_kind(error.status_code)
+    if isinstance(error, Told):
+        return error.kind
     if isinstance(error, StreamError):
         status = error.body.get("status_code")
         return _listed_kind(error.body) or _status_kind(status if type(status) is int else 500)
+    status, _ = _response_of(error)
+    if status is not None:
+        return _named_kind(error) or _listed_kind(getattr(error, "body", None)) or _status_kind(status)
     if isinstance(error, openai.APIConnectionError | httpx2.HTTPError) and error.__cause__:
         return _kind_of(error.__cause__)  # what the transport met
     if isinstance(error, openai.APIError):  # an error object inside a stream that had begun with 200
-        status = error.code if error.code and error.code.isdecimal() else "500"
-        return _named_kind(error) or _status_kind(int(status))
+        code = error.code if error.code and error.code.isdecimal() else "500"
+        return _named_kind(error) or _status_kind(int(code))
     return next((kind for types, kind in _BY_TYPE if isinstance(error, types)), GARBLED)
 
 
-def _named_kind(error: openai.APIError) -> Kind | None:
+def _response_of(error: BaseException) -> tuple[int | None, Mapping[str, str]]:
+    """The status and the headers with which a server refused."""
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code, error.response.headers
+    if isinstance(error, aiohttp.WSServerHandshakeError):  # its base is raised for what is no HTTP, too
+        return error.status, error.headers or {}
+    return None, {}
+
+
+def named_kind(*names: object) -> Kind | None:
     """OpenAI names some failures in `code`, its imitators in `type`."""
-    return next((_BY_CODE[name] for name in (error.code, error.type) if name in _BY_CODE), None)
+    return next((_BY_CODE[name] for name in names if isinstance(name, str) and name in _BY_CODE), None)
+
+
+def _named_kind(error: BaseException) -> Kind | None:
+    return named_kind(error.code, error.type) if isinstance(error, openai.APIError) else None
 
 
 def _listed_kind(body: object) -> Kind | None:

@@ -14,10 +14,12 @@ import httpx2
 import pytest
 
 from shared.errors import Upstream
+from shared.providers import preset_of
 from tests.fakes.openai_script import Answer, Endpoint, Script
 from tests.fakes.openai_server import FakeOpenAI
 from worker.providers.base import Audio, ChatMessage, ChatUsage
-from worker.providers.openai import OpenAIProvider, Timeouts, max_tokens_field
+from worker.providers.client import Timeouts
+from worker.providers.openai import OpenAIProvider
 
 KEY = "sk-proj-verysecret0123456789abcdefghij"
 SHORT = Timeouts(connect_s=0.3, first_byte_s=0.3, idle_s=0.3, total_s=20.0)
@@ -61,7 +63,7 @@ async def call(provider: OpenAIProvider, endpoint: Endpoint) -> object:
     if endpoint == "chat":
         return await chat(provider)
     if endpoint == "transcriptions":
-        return await provider.transcribe(NOTE, model="m", language=None)
+        return await provider.transcribe(NOTE, model="m", languages=[])
     return await provider.speak("Hello there.", model="m", language="en", voice=None)
 
 
@@ -348,10 +350,11 @@ STATUSES = [
 async def test_a_refusal_says_whether_to_try_again(
     provider: OpenAIProvider, script: Script, endpoint: Endpoint, status: int, expected: tuple[str, bool]
 ) -> None:
-    script.add(endpoint, Answer(status=status))
+    script.always(endpoint, Answer(status=status))
     error = await failure(call(provider, endpoint))
     assert (error.code, error.transient) == expected
-    assert script.count(endpoint) == 1
+    formats = 2 if endpoint == "transcriptions" and status in {400, 415, 422} else 1
+    assert script.count(endpoint) == formats
 
 
 @pytest.mark.parametrize(
@@ -414,44 +417,91 @@ async def test_retry_after_may_be_a_date_without_a_clock(provider: OpenAIProvide
 
 async def test_a_voice_note_is_sent_as_it_is(provider: OpenAIProvider, script: Script) -> None:
     script.hear(NOTE.data, "  Good morning. ", "en")
-    transcript = await provider.transcribe(NOTE, model="gpt-transcribe", language="ar")
-    assert (transcript.text, transcript.language, transcript.note) == ("Good morning.", "en", None)
+    transcript = await provider.transcribe(NOTE, model="gpt-transcribe", languages=["ar"])
+    assert (transcript.text, transcript.languages, transcript.note) == ("Good morning.", ("en",), None)
     (asked,) = script.of("transcriptions")
     assert (asked.model, asked.filename, asked.size) == ("gpt-transcribe", "audio.ogg", len(NOTE.data))
     assert (asked.response_format, asked.language, asked.languages) == ("json", None, ["ar"])
 
 
-async def test_other_models_take_the_hint_in_the_older_field(provider: OpenAIProvider, script: Script) -> None:
-    await provider.transcribe(NOTE, model="whisper-1", language="ar")
-    await provider.transcribe(NOTE, model="whisper-1", language=None)
-    hinted, free = script.of("transcriptions")
-    assert (hinted.language, hinted.languages) == ("ar", [])
-    assert (free.language, free.languages) == (None, [])
+@pytest.mark.parametrize(
+    ("model", "hints", "language", "languages"),
+    [
+        ("gpt-transcribe", [], None, []),
+        ("gpt-transcribe", ["ar"], None, ["ar"]),
+        ("gpt-transcribe-2026", ["ar", "en"], None, ["ar", "en"]),
+        ("gpt-4o-transcribe", ["ar"], "ar", []),
+        ("whisper-1", [], None, []),
+        ("whisper-1", ["ar"], "ar", []),
+        ("whisper-1", ["ar", "en"], None, []),
+    ],
+)
+async def test_a_model_gets_the_hints_that_it_takes_for_hints(
+    provider: OpenAIProvider, script: Script, model: str, hints: list[str], language: str | None, languages: list[str]
+) -> None:
+    await provider.transcribe(NOTE, model=model, languages=hints)
+    (asked,) = script.of("transcriptions")
+    assert (asked.language, asked.languages) == (language, languages)
 
 
 @pytest.mark.parametrize(
-    ("answer", "language"),
+    ("model", "first", "second"),
+    [("whisper-large-v3", "verbose_json", "json"), ("gpt-4o-transcribe", "json", "verbose_json")],
+)
+@pytest.mark.parametrize("status", [400, 415, 422])
+async def test_a_format_that_a_server_does_not_know_is_not_asked_for_again(
+    provider: OpenAIProvider, script: Script, model: str, first: str, second: str, status: int
+) -> None:
+    script.add("transcriptions", Answer(status=status), Answer(text="Good morning."))
+    for _ in range(2):
+        assert (await provider.transcribe(NOTE, model=model, languages=["ar"])).text
+    asked = script.of("transcriptions")
+    assert [call.response_format for call in asked] == [first, second, second]
+    assert {call.language for call in asked} == {"ar"}
+    assert {call.size for call in asked} == {len(NOTE.data)}
+
+
+async def test_formats_are_remembered_by_model(provider: OpenAIProvider, script: Script) -> None:
+    script.add("transcriptions", Answer(status=400))
+    for model in ("whisper-1", "whisper-2", "whisper-1"):
+        await provider.transcribe(NOTE, model=model, languages=[])
+    formats = [(call.model, call.response_format) for call in script.of("transcriptions")]
+    assert formats == [
+        ("whisper-1", "verbose_json"), ("whisper-1", "json"), ("whisper-2", "verbose_json"), ("whisper-1", "json")
+    ]  # fmt: skip
+
+
+async def test_a_note_that_is_refused_in_every_format_settles_none(provider: OpenAIProvider, script: Script) -> None:
+    script.add("transcriptions", Answer(status=400), Answer(status=400))
+    assert (await failure(call(provider, "transcriptions"))).code == "upstream_rejected"
+    await call(provider, "transcriptions")
+    assert [asked.response_format for asked in script.of("transcriptions")] == ["verbose_json", "json", "verbose_json"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "languages"),
     [
-        (Answer(text="x", language="english"), "en"),
-        (Answer(text="x", language="Arabic"), "ar"),
-        (Answer(text="x", language="ar-EG"), "ar"),
-        (Answer(text="x", language="klingon"), None),
-        (Answer(text="x", languages=["ar", "en"]), "ar"),
-        (Answer(text="x", languages=[]), None),
-        (Answer(text="x"), None),
-        (Answer(raw=['{"text": "x", "language": 5, "languages": ["fr", null, {"code": 7}, {"code": "de"}]}']), "de"),
+        (Answer(text="x", language="english"), ("en",)),
+        (Answer(text="x", language="Arabic"), ("ar",)),
+        (Answer(text="x", language="ar-EG"), ("ar",)),
+        (Answer(text="x", language="klingon"), ()),
+        (Answer(text="x", languages=["ar", "en"]), ("ar", "en")),
+        (Answer(text="x", languages=[]), ()),
+        (Answer(text="x", language="english", languages=["en", "ar", "ar"]), ("en", "ar")),
+        (Answer(text="x"), ()),
+        (Answer(raw=['{"text": "x", "language": 5, "languages": ["fr", null, {"code": 7}, {"code": "de"}]}']), ("de",)),
     ],
 )
-async def test_the_language_is_read_where_it_is_told(
-    provider: OpenAIProvider, script: Script, answer: Answer, language: str | None
+async def test_languages_are_read_where_they_are_told(
+    provider: OpenAIProvider, script: Script, answer: Answer, languages: tuple[str, ...]
 ) -> None:
     script.add("transcriptions", answer)
-    assert (await provider.transcribe(NOTE, model="m", language=None)).language == language
+    assert (await provider.transcribe(NOTE, model="m", languages=[])).languages == languages
 
 
 async def test_silence_is_an_empty_transcript(provider: OpenAIProvider, script: Script) -> None:
     script.add("transcriptions", Answer(text=" "))
-    assert (await provider.transcribe(NOTE, model="m", language=None)).text == ""
+    assert (await provider.transcribe(NOTE, model="m", languages=[])).text == ""
 
 
 @pytest.mark.parametrize(
@@ -476,6 +526,17 @@ async def test_a_sentence_is_spoken_as_mp3(provider: OpenAIProvider, script: Scr
     first, second = script.of("speech")
     assert (first.text, first.voice, first.response_format) == ("Hi.", "alloy", "mp3")
     assert second.voice == "onyx"
+
+
+async def test_a_server_that_makes_wave_files_is_asked_for_them(server: FakeOpenAI, script: Script) -> None:
+    provider = OpenAIProvider("groq", server.url, KEY, SHORT, preset_of("groq"))
+    script.add("speech", Answer(raw=["RIFF\udcff\udcff\udcff\udcffWAVEfmt ", "more"]), Answer())
+    speech = await provider.speak("Hi.", model="m", language="en", voice=None)
+    assert (speech.format, speech.data[8:]) == ("wav", b"WAVEfmt more")
+    (asked,) = script.of("speech")
+    assert (asked.voice, asked.response_format) == ("troy", "wav")
+    assert (await failure(call(provider, "speech"))).code == "upstream_error"  # an mp3
+    await provider.close()
 
 
 UNSOUND = {
@@ -520,11 +581,11 @@ async def test_a_key_with_a_line_break_at_its_end_still_works(server: FakeOpenAI
         ("localhost:1/v1", KEY),
         ("ftp://x", KEY),
         ("https://me:ghij@x/v1", KEY),
-        (None, KEY + "ключ"),
-        (None, "verysecret ghij"),
+        ("https://x/v1", KEY + "ключ"),
+        ("https://x/v1", "verysecret ghij"),
     ],
 )
-def test_a_url_or_key_that_cant_be_one_is_refused_at_once(url: str | None, key: str) -> None:
+def test_a_url_or_key_that_cant_be_one_is_refused_at_once(url: str, key: str) -> None:
     with pytest.raises(ValueError, match="'openai'") as caught:
         OpenAIProvider("openai", url, key, SHORT)
     assert "ghij" not in str(caught.value)
@@ -550,13 +611,14 @@ async def test_the_fake_is_scripted_over_http(server: FakeOpenAI, provider: Open
 
 
 @pytest.mark.parametrize(
-    ("url", "name"),
+    ("name", "url", "field"),
     [
-        ("https://api.openai.com/v1", "max_completion_tokens"),
-        ("https://eu.api.openai.com/v1", "max_completion_tokens"),
-        ("https://api.groq.com/openai/v1", "max_tokens"),
-        ("https://notopenai.com/v1", "max_tokens"),
+        ("openai", "https://api.openai.com/v1", "max_completion_tokens"),
+        ("mine", "https://eu.api.openai.com/v1", "max_completion_tokens"),
+        ("groq", "https://api.groq.com/openai/v1", "max_completion_tokens"),
+        ("openai", "https://notopenai.com/v1", "max_tokens"),
+        ("mine", "https://notopenai.com/v1", "max_tokens"),
     ],
 )
-def test_the_limit_of_a_reply_has_the_name_that_its_server_knows(url: str, name: str) -> None:
-    assert max_tokens_field(url) == name
+def test_the_limit_of_a_reply_has_the_name_that_its_server_knows(name: str, url: str, field: str) -> None:
+    assert preset_of(name, url).max_tokens == field
