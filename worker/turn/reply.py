@@ -56,14 +56,18 @@ class Draft:
         """Nothing comes any more."""
         self._say(self._words.finish())
 
-    def drop(self) -> bool:
-        """Take back what was said; False when some of it has begun to be spoken: only the next attempt may."""
-        if self._speech and not self._speech.drop():
-            return False
+    @property
+    def is_spoken(self) -> bool:
+        """Whether some of it has begun to be spoken: only another attempt may take it back."""
+        return self._speech is not None and self._speech.has_begun
+
+    def begin(self) -> None:
+        """Take back what was said, if anything was."""
         if self._words.text:
             self._told.reset()
+        if self._speech:
+            self._speech.drop()
         self._words = Words()
-        return True
 
     def _say(self, piece: str) -> None:
         if piece:
@@ -111,6 +115,7 @@ async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: D
 
     async def ask(model: Model[ChatProvider]) -> StepDone:
         timer.model = model
+        draft.begin()
         asked = build(turn, language=language, window=_window(model), most=most_read)
         usage = ChatUsage()
         streamed = model.provider.stream_chat(asked, model=model.model, usage=usage, max_tokens=most)
@@ -120,7 +125,7 @@ async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: D
                     draft.add(piece)
             draft.finish()
         except Upstream as error:
-            if not draft.drop():
+            if draft.is_spoken:
                 raise BrokenOffError(error) from None
             raise
         finally:

@@ -75,12 +75,14 @@ class Speech:
             raise self._failed
         self._begin(self._cutter.feed(text))
 
-    def drop(self) -> bool:
-        """Forget what was fed; False, with nothing done, once a sentence has been begun."""
-        if self._hashes:
-            return False
+    @property
+    def has_begun(self) -> bool:
+        """Whether a sentence has been whole."""
+        return bool(self._hashes)
+
+    def drop(self) -> None:
+        """Forget what was fed, before it has begun."""
         self._cutter = SentenceCutter(self._language, limit=self._limit)
-        return True
 
     def hashes(self) -> dict[str, str]:
         """What each sentence of the whole reply, by its step's name, is spoken from: nothing is fed after this."""
