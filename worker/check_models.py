@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 from shared.audio import mp3
 from shared.config import Settings
 from shared.errors import AppError
-from worker.providers.base import Audio, ChatMessage, ChatProvider, ChatUsage, Provider, SpeechToText, TextToSpeech
+from worker.providers.base import (
+    Audio,
+    ChatMessage,
+    ChatProvider,
+    ChatUsage,
+    Provider,
+    Speech,
+    SpeechToText,
+    TextToSpeech,
+)
 from worker.providers.espeak import Espeak
 from worker.providers.registry import Model, Models
 
@@ -33,7 +42,7 @@ class Answer:
 
 
 async def check_models(settings: Settings) -> tuple[str, bool]:
-    """The table, and whether all models answered."""
+    """The table, and whether all models answered; raises ValueError for settings with which no worker starts."""
     models = Models(settings)
     try:
         note = await asyncio.to_thread(_note)
@@ -79,9 +88,13 @@ async def _hear(model: Model[SpeechToText], note: Audio) -> Answer:
 
 async def _speak(model: Model[TextToSpeech]) -> Answer:
     speech = await model.provider.speak(SAID, model=model.model, language="en", voice=model.voice(None))
+    return Answer(await asyncio.to_thread(_sound, speech))  # encoding must not hold up the others, whose time is taken
+
+
+def _sound(speech: Speech) -> str:
     sound = mp3.to_mp3(speech.data, format=speech.format, rate=speech.sample_rate)
     rate = speech.sample_rate if speech.format == "pcm" else mp3.sample_rate(sound) or 0
-    return Answer(f"{speech.format}, {rate / 1_000:g} kHz, {mp3.duration(sound):.1f} s")
+    return f"{speech.format}, {rate / 1_000:g} kHz, {mp3.duration(sound):.1f} s"
 
 
 def _note() -> Audio:

@@ -7,18 +7,24 @@ import subprocess
 import sys
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types of its own
 
+from shared.catalogue import Catalogue
 from shared.config import Settings
+from shared.providers import ModelRef, Role
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILES = {"api": ROOT / "Dockerfile.api", "worker": ROOT / "Dockerfile.worker"}
-NOT_SETTINGS = {"POSTGRES_PASSWORD", "DOMAIN", "PUBLISH_HTTP", "PUBLISH_HTTPS"}  # Compose's own: operations.md explains
+FILES = ("docker-compose.yml", "docker-compose.local-ai.yml")
+NOT_SETTINGS = {  # Compose's own: operations.md explains
+    "POSTGRES_PASSWORD", "DOMAIN", "PUBLISH_HTTP", "PUBLISH_HTTPS", "OLLAMA_CONTEXT_LENGTH", "MORE_SPEECH_MODELS",
+}  # fmt: skip
 DRIVERS = {"PGPASSWORD"}
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<mark>[-?])(?P<rest>[^}]*))?\}")
+ARABIC = "speaches-ai/piper-ar_JO-kareem-medium"
 SECRETS = {"POSTGRES_PASSWORD": "a-password", "JWT_SECRET": "0123456789abcdef" * 4}
 
 
@@ -62,6 +68,42 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 
 def compose() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
+
+
+def local_ai() -> dict[str, Any]:
+    """Both files as Compose merges them: mappings by their keys, volumes and ports one after the other."""
+    one, other = (yaml.safe_load((ROOT / name).read_text()) for name in FILES)
+    return dict(merged(one, other))
+
+
+def merged(one: Any, other: Any) -> Any:
+    """What is told last holds."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        both = {key: merged(one[key], other[key]) for key in one.keys() & other.keys()}
+        return one | other | both
+    return one + other if isinstance(one, list) and isinstance(other, list) else other
+
+
+def environment_of(service: str, told: dict[str, str]) -> dict[str, str]:
+    """What a service of both files finds in its environment, when `.env` says `told`."""
+    stated = local_ai()["services"][service]["environment"]
+    return told | {key: filled(str(value), told) for key, value in stated.items()}
+
+
+def fetched(service: str, folder: Path, told: dict[str, str], *, there: str = "nothing") -> list[str]:
+    """Run a service's script with commands that only note what they are asked; of what is `there` they know."""
+    command = local_ai()["services"][service]
+    for name in ("ollama", "curl"):
+        stub = folder / name
+        stub.write_text(
+            f'#!/bin/sh\ncase "$*" in *POST*|pull*) echo "$*" >> asked ;; *{there}*) ;; *) exit 22 ;; esac\n'
+        )
+        stub.chmod(0o755)
+    script = [*command["entrypoint"], *(part.replace("$$", "$") for part in command["command"])]
+    environment = environment_of(service, told) | {"PATH": f"{folder}:{os.environ['PATH']}"}
+    subprocess.run(script, cwd=folder, env=environment, check=True, timeout=60)
+    asked = folder / "asked"
+    return [line.split()[-1].removeprefix("http://speech:8000/v1/models/") for line in asked.read_text().splitlines()]
 
 
 def filled(value: str, environment: dict[str, str]) -> str:
@@ -153,10 +195,11 @@ def test_compose_passes_settings_that_exist(service: str) -> None:
 
 def test_every_variable_of_compose_is_a_setting_or_explained() -> None:
     known = {name.upper() for name in Settings.model_fields}
-    used = {found["name"] for found in VARIABLE.finditer((ROOT / "docker-compose.yml").read_text())}
-    assert used - known == NOT_SETTINGS
+    used = {found["name"] for file in FILES for found in VARIABLE.finditer((ROOT / file).read_text())}
+    own = {name for name in used if name.partition("__")[0] not in known}
+    assert own == NOT_SETTINGS
     explained = (ROOT / "docs/operations.md").read_text()
-    assert [name for name in used - known if f"`{name}`" not in explained] == []
+    assert [name for name in own if f"`{name}`" not in explained] == []
 
 
 @pytest.mark.parametrize("missing", SECRETS)
@@ -220,3 +263,97 @@ def test_the_proxy_lets_an_upload_through_and_gives_up_on_half_sent_requests() -
     assert "read_body" in config
     assert "reverse_proxy api:8000" in config
     assert re.search(r"^\s*keepalive 4s$", config, re.MULTILINE)  # uvicorn's is 5 s
+
+
+@pytest.fixture
+def local_settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A worker's settings with all models on its machine and nothing but secrets in `.env`."""
+    for name, value in environment_of("worker", SECRETS).items():
+        monkeypatch.setenv(name, value)
+    return Settings(_env_file=None)
+
+
+def test_all_models_on_one_machine_need_no_key(local_settings: Settings) -> None:
+    assert (local_settings.env, local_settings.openai_api_key) == ("PRODUCTION", None)
+    servers = local_settings.model_servers
+    assert (servers["ollama"].base_url, servers["speech"].base_url) == (
+        "http://ollama:11434/v1",
+        "http://speech:8000/v1",
+    )
+    assert [server.api_key for server in servers.values()] == [None] * len(servers)
+    named = {ref.provider for role in get_args(Role) for ref in local_settings.model_refs(role)}
+    assert named == {"ollama", "speech"}
+
+
+def test_models_on_one_machine_may_be_used_by_accounts_without_money(local_settings: Settings) -> None:
+    assert local_settings.starting_balance == 0
+    catalogue = Catalogue.load(ROOT / "deploy/local-ai.toml")
+    more = ModelRef.parse_list(environment_of("speech-models", SECRETS)["MORE_SPEECH_MODELS"])
+    wanted = [(role, ref) for role in get_args(Role) for ref in local_settings.model_refs(role)]
+    models = [catalogue.get(role, ref) for role, ref in [*wanted, *(("tts", ref) for ref in more)]]
+    assert [model.id for model in models if not model.is_priced] == []
+    assert sum(model.cost(input_tokens=9, output_tokens=9, audio_s=9, characters=9) for model in models) == 0
+    window = int(environment_of("ollama", {})["OLLAMA_CONTEXT_LENGTH"])
+    assert [model.context_window for model in models if model.kind == "chat"] == [window]
+
+
+def test_what_speaks_on_one_machine_is_asked_for_voices_that_it_has() -> None:
+    catalogue = Catalogue.load(ROOT / "deploy/local-ai.toml")
+    speaking = [ModelRef("speech", name) for name in ("speaches-ai/Kokoro-82M-v1.0-ONNX", ARABIC)]
+    assert [catalogue.get("tts", ref).voices[0] for ref in speaking] == ["af_heart", "kareem"]
+
+
+def test_the_models_that_are_named_are_fetched(tmp_path: Path) -> None:
+    assert fetched("chat-models", tmp_path, SECRETS) == ["qwen3:4b-instruct"]
+    (tmp_path / "asked").unlink()
+    assert fetched("speech-models", tmp_path, SECRETS) == [
+        "Systran/faster-whisper-small", "speaches-ai/Kokoro-82M-v1.0-ONNX", ARABIC,
+    ]  # fmt: skip
+
+
+def test_what_is_there_already_or_elsewhere_is_not_fetched(tmp_path: Path) -> None:
+    told = {**SECRETS, "AI_CHAT": "ollama/old, openai/gpt-6-luna,ollama/new:1b", "AI_STT": "groq/whisper-large-v3"}
+    assert fetched("chat-models", tmp_path, told, there="old") == ["new:1b"]
+    (tmp_path / "asked").unlink()
+    assert fetched("speech-models", tmp_path, told, there="Kokoro") == [ARABIC]
+
+
+def test_a_model_that_can_not_be_fetched_keeps_workers_from_starting(tmp_path: Path) -> None:
+    for name in ("ollama", "curl"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    services = local_ai()["services"]
+    for service in ("chat-models", "speech-models"):
+        script = [*services[service]["entrypoint"], services[service]["command"][0].replace("$$", "$")]
+        environment = environment_of(service, SECRETS) | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        assert subprocess.run(script, env=environment, check=False, timeout=60).returncode == 1
+        assert services["worker"]["depends_on"][service] == {"condition": "service_completed_successfully"}
+
+
+def test_both_files_together_are_whole() -> None:
+    whole = local_ai()
+    services = whole["services"]
+    assert {name for service in services.values() for name in service.get("depends_on", {})} <= services.keys()
+    mounts = [mount.split(":")[0] for service in services.values() for mount in service.get("volumes", [])]
+    assert {mount for mount in mounts if "/" not in mount} == whole["volumes"].keys()
+    assert [mount for mount in mounts if "/" in mount and not (ROOT / mount).is_file()] == []
+    assert services["worker"]["depends_on"].keys() > {"redis", "migrate"}
+    assert services["api"]["environment"] == services["worker"]["environment"] == services["migrate"]["environment"]
+    assert services["api"]["volumes"] == services["worker"]["volumes"] == services["migrate"]["volumes"]
+    waited_for = [
+        name
+        for service in services.values()
+        for name, wish in service.get("depends_on", {}).items()
+        if wish["condition"] == "service_healthy"
+    ]
+    built = {name for name, service in services.items() if "build" in service}  # their images have checks of their own
+    assert [name for name in waited_for if name not in built and "healthcheck" not in services[name]] == []
+
+
+def test_local_models_are_pinned_and_reachable_for_parley_only() -> None:
+    services = local_ai()["services"]
+    assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
+    models = yaml.safe_load((ROOT / FILES[1]).read_text())["services"]
+    images = {service["image"] for service in models.values() if "image" in service}
+    assert len(images) == 2
+    assert [image for image in images if not re.search(r":\d+\.\d+\.\d+[\w.-]*$", image)] == []

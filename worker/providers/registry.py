@@ -8,7 +8,7 @@ from typing import Generic, TypeVar, get_args
 from shared.catalogue import Catalogue, CatalogueModel
 from shared.config import ModelServer, Settings
 from shared.errors import Upstream
-from shared.providers import DOES, OFFLINE, ModelRef, Role
+from shared.providers import DOES, OFFLINE, PRESETS, ModelRef, Role
 from worker.providers.assemblyai import AssemblyAIProvider
 from worker.providers.base import ChatProvider, Provider, SpeechToText, TextToSpeech
 from worker.providers.client import Timeouts
@@ -99,7 +99,8 @@ class Models:
             msg = f"{ref.provider!r} can't {DOES[role]}"
             raise ValueError(msg)  # noqa: TRY004 - what a setting says is a value
         server = self._settings.model_servers[ref.provider]
-        is_home = server.base_url == server.preset.base_url
+        home = PRESETS.get(ref.provider, server.preset).base_url
+        is_home = home in {None, server.base_url}  # a name that has no home is the operator's, as what is told of it
         return Model(role, ref.provider, ref.model, provider, self._catalogue.get(role, ref), is_home)
 
     def _open(self, role: Role, ref: ModelRef) -> Provider:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,3 +168,19 @@ async def test_an_unknown_voice_gives_way_to_the_models_own_where_its_voices_are
     assert custom.voice(None) is None
     elsewhere, _ = opened(openai_base_url="http://127.0.0.1:9/v1").tts("openai/tts-1")
     assert elsewhere.voice("af_heart") == "af_heart"
+
+
+async def test_what_an_operator_tells_of_a_server_of_their_own_holds(opened: Opened, tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(
+        '[[model]]\nid = "mine/kokoro"\nkind = "tts"\nvoices = ["af_heart", "am_puck"]\n'
+        'retires_on = 2027-01-06\nfollowed_by = "mine/kokoro-2"\n'
+    )
+    mine = {"mine": {"base_url": "http://127.0.0.1:9/v1"}}
+    old, new = opened(
+        ai_tts="mine/kokoro", model_catalogue=file, providers=mine, today=THE_DAY - timedelta(days=1)
+    ).tts()
+    assert [old.voice(None), old.voice("alloy"), old.voice("am_puck")] == ["af_heart", "af_heart", "am_puck"]
+    assert new.entry.id == "mine/kokoro-2"
+    ended = opened(ai_tts="mine/kokoro", model_catalogue=file, providers=mine, today=THE_DAY)
+    assert [model.entry.id for model in ended.tts()] == ["mine/kokoro-2", "mine/kokoro"]
