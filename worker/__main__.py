@@ -22,10 +22,7 @@ def main() -> None:
     settings = get_settings()
     setup_logging(settings)
     if arguments.command:
-        try:
-            table, all_answered = asyncio.run(check_models(settings))
-        except ValueError as error:
-            sys.exit(f"Parley can't ask its models: {error}")
+        table, all_answered = asyncio.run(check_models(settings))
         print(table)  # noqa: T201 - it is the output
         sys.exit(not all_answered)
     if not settings.redis_url:

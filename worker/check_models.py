@@ -1,15 +1,14 @@
 """`python -m worker check-models`: one short question to each configured model, and a table of what came of it."""
 
 import asyncio
-import io
 import time
-import wave
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from shared.audio import mp3
+from shared.audio.decode import wav_of
 from shared.config import Settings
 from shared.errors import AppError
 from worker.providers.base import (
@@ -23,7 +22,7 @@ from worker.providers.base import (
     TextToSpeech,
 )
 from worker.providers.espeak import Espeak
-from worker.providers.registry import Model, Models
+from worker.providers.registry import Model, open_models
 
 P = TypeVar("P", bound=Provider)
 
@@ -42,8 +41,8 @@ class Answer:
 
 
 async def check_models(settings: Settings) -> tuple[str, bool]:
-    """The table, and whether all models answered; raises ValueError for settings with which no worker starts."""
-    models = Models(settings)
+    """The table, and whether all models answered."""
+    models = open_models(settings)
     try:
         note = await asyncio.to_thread(_note)
         probes = [
@@ -100,13 +99,7 @@ def _sound(speech: Speech) -> str:
 def _note() -> Audio:
     """A short voice note, as a computer says it."""
     pcm, rate = Espeak().speak(SAID, language="en")
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(rate)
-        out.writeframes(pcm)
-    return Audio(file.getvalue(), "wav", len(pcm) / 2 / rate)
+    return Audio(wav_of(pcm, rate=rate), "wav", len(pcm) / 2 / rate)
 
 
 def _wanted(models: Sequence[Model[P]]) -> list[Model[P]]:

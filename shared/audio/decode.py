@@ -83,7 +83,7 @@ def prepare(path: str, *, extensions: frozenset[str], max_s: float, max_part_s: 
             file.seek(0)
             return Prepared(silent=False, parts=[Part(file.read(), sound.extension, sound.duration_s)])
     extension = "flac" if "flac" in extensions else "wav"
-    write = _flac if extension == "flac" else _wav
+    write = _flac if extension == "flac" else wav_of
     pieces = _cut(pcm, max_ms=_part_ms(max_part_s, max_bytes))
     heard = [piece for piece in pieces if not is_silent(piece, rate=RATE)]
     return Prepared(silent=False, parts=[Part(write(p), extension, len(p) / 2 / RATE) for p in heard])
@@ -94,6 +94,17 @@ def is_silent(pcm: bytes, *, rate: int) -> bool:
     sound = _segment(pcm, rate)
     moments = (sound[at : at + _MOMENT_MS] for at in range(0, len(sound), _MOMENT_MS))
     return all(moment.dBFS < _SILENCE_DBFS for moment in moments)
+
+
+def wav_of(pcm: bytes, *, rate: int = RATE) -> bytes:
+    """Return mono signed 16-bit PCM as a wav file."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(pcm)
+    return out.getvalue()
 
 
 def resampled(incoming: Iterator[AudioFrame], *, rate: int) -> Iterator[bytes]:
@@ -179,14 +190,4 @@ def _flac(pcm: bytes) -> bytes:
         frame.sample_rate = RATE
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    return out.getvalue()
-
-
-def _wav(pcm: bytes) -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(pcm)
     return out.getvalue()

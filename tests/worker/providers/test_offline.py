@@ -1,10 +1,8 @@
 """Against the real engines: nothing is faked here."""
 
 import asyncio
-import io
 import math
 import time
-import wave
 from array import array
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +10,7 @@ from random import Random
 
 import pytest
 
-from shared.audio.decode import prepare
+from shared.audio.decode import prepare, wav_of
 from shared.errors import Upstream
 from worker.providers.base import Audio, ChatMessage, ChatUsage, Provider, Speech, Transcript
 from worker.providers.offline import OfflineProvider
@@ -29,13 +27,7 @@ async def offline() -> AsyncIterator[OfflineProvider]:
 
 
 def wav(pcm: bytes, rate: int) -> Audio:
-    with io.BytesIO() as file:
-        with wave.open(file, "wb") as out:
-            out.setnchannels(1)
-            out.setsampwidth(2)
-            out.setframerate(rate)
-            out.writeframes(pcm)
-        return Audio(file.getvalue(), "wav", len(pcm) / 2 / rate)
+    return Audio(wav_of(pcm, rate=rate), "wav", len(pcm) / 2 / rate)
 
 
 def seconds(speech: Speech) -> float:
