@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.models.user import Username
 from shared.money import MOST, PLACES, ZERO
 from shared.passwords import Password
-from shared.providers import DOES, OFFLINE, PRESETS, ROLES, ModelRef, Preset, Role, preset_of
+from shared.providers import DOES, OFFLINE, PRESETS, ROLES, ModelRef, Preset, Role, checked_key, checked_url, preset_of
 
 DEFAULT_SECRETS = ("change-me", "changeme", "parley:parley@", "postgres:postgres@", "minioadmin")
 SECRET_FILE = "jwt_secret"  # noqa: S105 - its name, under DATA_DIR
@@ -272,6 +272,8 @@ class Settings(BaseSettings):
                 "API_KEY" if preset_of(ref.provider).base_url else "BASE_URL"
             )
             raise ValueError(f"AI_{role.upper()} names {ref.provider!r}: set {missing}")
+        if ref.provider == OFFLINE.provider and ref != OFFLINE:
+            raise ValueError(f"AI_{role.upper()}: the offline engine has one model: {OFFLINE}")
         if role not in server.preset.roles:
             raise ValueError(f"AI_{role.upper()} names {ref.provider!r}, which can't {DOES[role]}")
 
@@ -313,7 +315,8 @@ class Settings(BaseSettings):
 
 def _server(name: str, base_url: str | None, api_key: SecretStr | None) -> ModelServer:
     preset = preset_of(name, base_url)
-    return ModelServer(base_url or preset.base_url, api_key.get_secret_value() if api_key else None, preset)
+    url = checked_url(name, base_url) if base_url else preset.base_url
+    return ModelServer(url, checked_key(name, api_key.get_secret_value()) if api_key else None, preset)
 
 
 @lru_cache

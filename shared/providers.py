@@ -109,3 +109,23 @@ def is_openai(base_url: str) -> bool:
     """Whether a server is OpenAI's own."""
     host = urlsplit(base_url.strip()).hostname or ""
     return host == "openai.com" or host.endswith(".openai.com")
+
+
+def checked_url(name: str, url: str) -> str:
+    """A base URL without white space around it; raises ValueError, without the URL, for what can't be one."""
+    if not url.strip().startswith(("http://", "https://")):
+        msg = f"the base URL of {name!r} must start with http:// or https://"
+        raise ValueError(msg)
+    if "@" in urlsplit(url.strip()).netloc:
+        msg = f"the base URL of {name!r} must not hold a user name or password: the API key has a variable of its own"
+        raise ValueError(msg)
+    return url.strip()
+
+
+def checked_key(name: str, key: str | None) -> str:
+    """A key without white space around it; raises ValueError, without the key, for what can't be one."""
+    key = (key or "").strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        msg = f"the API key of {name!r} holds characters that no key has"
+        raise ValueError(msg)
+    return key

@@ -22,7 +22,7 @@ from worker.providers.base import (
     TextToSpeech,
 )
 from worker.providers.espeak import Espeak
-from worker.providers.registry import Model, open_models
+from worker.providers.registry import Model, Models
 
 P = TypeVar("P", bound=Provider)
 
@@ -42,7 +42,7 @@ class Answer:
 
 async def check_models(settings: Settings) -> tuple[str, bool]:
     """The table, and whether all models answered."""
-    models = open_models(settings)
+    models = Models(settings)
     try:
         note = await asyncio.to_thread(_note)
         probes = [

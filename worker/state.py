@@ -20,7 +20,7 @@ from shared.storage import Storage
 from shared.user_limits import UserLimits
 from worker.gathering import Claims, Replies
 from worker.providers.circuits import Circuits
-from worker.providers.registry import Models, open_models
+from worker.providers.registry import Models
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ async def open_worker(
     limits: Limits | None = None,
 ) -> AsyncIterator[Worker]:
     """Open what the settings name, but for what the caller shares with others and closes itself."""
-    models = open_models(settings)
+    models = Models(settings)
     own_database = database or Database(settings.embedded_database_url, queue.after_commit)
     pool = audio or AudioPool()
     warming = asyncio.gather(pool.warm(), asyncio.to_thread(language.warm))

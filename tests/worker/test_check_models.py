@@ -202,7 +202,7 @@ def test_the_offline_engine_is_there_without_any_setting(tmp_path: Path) -> None
     ("settings", "told"),
     [
         ({"AI_CHAT": "nobody/model"}, "AI_CHAT names 'nobody': set PROVIDERS__NOBODY__BASE_URL"),
-        ({"OPENAI_API_KEY": f"{KEY} 2"}, "AI_CHAT: the API key of 'openai' holds characters that no key has"),
+        ({"OPENAI_API_KEY": f"{KEY} 2"}, "the API key of 'openai' holds characters that no key has"),
         ({"MODEL_CATALOGUE": "nowhere.toml"}, "Parley can't read its models: nowhere.toml"),
     ],
 )

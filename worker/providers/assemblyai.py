@@ -10,8 +10,9 @@ import openai
 from openai import AsyncStream
 
 from shared.errors import Upstream
+from shared.providers import checked_key
 from worker.providers.base import Audio, Limits, Transcript
-from worker.providers.client import Timeouts, checked_key, collect_object, open_client
+from worker.providers.client import Timeouts, collect_object, open_client
 from worker.providers.failures import FAILED, NO_QUOTA, REJECTED, failure, told_as_upstream
 from worker.providers.languages import iso_language
 

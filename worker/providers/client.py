@@ -5,13 +5,12 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
 from openai import AsyncStream
 
-from shared.providers import is_openai
+from shared.providers import checked_key, checked_url, is_openai
 
 NO_KEY = "no-key"
 MAX_BODY_BYTES = 64_000_000
@@ -78,23 +77,3 @@ async def collect_object(answer: AsyncStream[object], timeouts: Timeouts) -> dic
         msg = "the body is no object"
         raise ValueError(msg)  # noqa: TRY004 - what a server sent is a value
     return told
-
-
-def checked_url(name: str, url: str) -> str:
-    """A base URL without white space around it; raises ValueError, without the URL, for what can't be one."""
-    if not url.strip().startswith(("http://", "https://")):
-        msg = f"the base URL of {name!r} must start with http:// or https://"
-        raise ValueError(msg)
-    if "@" in urlsplit(url.strip()).netloc:
-        msg = f"the base URL of {name!r} must not hold a user name or password: the API key has a variable of its own"
-        raise ValueError(msg)
-    return url.strip()
-
-
-def checked_key(name: str, key: str | None) -> str:
-    """A key without white space around it; raises ValueError, without the key, for what can't be one."""
-    key = (key or "").strip()
-    if not key.isascii() or not key.isprintable() or " " in key:
-        msg = f"the API key of {name!r} holds characters that no key has"
-        raise ValueError(msg)
-    return key

@@ -13,7 +13,8 @@ import openai
 from openai import AsyncStream, omit
 
 from shared.errors import Upstream
-from worker.providers.client import Timeouts, checked_key, collect_object, open_client
+from shared.providers import checked_key
+from worker.providers.client import Timeouts, collect_object, open_client
 from worker.providers.failures import REJECTED, UNAUTHORIZED, failure, told_as_upstream
 
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"

@@ -9,9 +9,9 @@ import structlog
 from yarl import URL
 
 from shared.errors import Upstream
-from shared.providers import Preset
+from shared.providers import Preset, checked_key, checked_url
 from worker.providers.base import Speech
-from worker.providers.client import CONNECTIONS, NO_KEY, Timeouts, checked_key, checked_url
+from worker.providers.client import CONNECTIONS, NO_KEY, Timeouts
 from worker.providers.failures import told_as_upstream
 from worker.providers.reading import difference
 from worker.providers.realtime_pool import Keep, Key, RealtimePool

@@ -121,14 +121,6 @@ class Models:
         return model.is_home and model.entry.has_ended(self._today())
 
 
-def open_models(settings: Settings) -> Models:
-    """The models of the settings; exits with one clear line for what can't be a URL, a key or a model."""
-    try:
-        return Models(settings)
-    except ValueError as error:
-        raise SystemExit(f"Parley can't open its models: {error}") from None
-
-
 def _provider(name: str, server: ModelServer, settings: Settings, *, speaks_live: bool) -> Provider:
     timeouts = Timeouts(
         settings.connect_timeout_s, settings.first_byte_timeout_s, settings.idle_timeout_s, settings.total_timeout_s
