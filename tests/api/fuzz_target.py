@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -76,8 +77,10 @@ class Target:
             for message in self.http.get(f"{API}/message/conversation/{session}").json()["items"]
         ]
         self.ids = {"agent_id": agents, "session_id": sessions, "message_id": messages}
-        self.ids["user_id"] = [self._post("auth/register", {"username": "ann", "password": "correct horse"})["id"]]
-        bob = {"username": "bob", "password": "correct horse"}
+        ann, bob = (  # a database may have had another target before
+            {"username": f"{name}-{uuid4().hex[:8]}", "password": "correct horse"} for name in ("ann", "bob")
+        )
+        self.ids["user_id"] = [self._post("auth/register", ann)["id"]]
         self._post("auth/register", bob)
         self.login = {"Authorization": f"Bearer {self._post('auth/login', bob)['access_token']}"}
         self.ids["key_id"] = [self._post("auth/key", {"name": "Front desk"}, headers=self.login)["id"]]

@@ -253,7 +253,5 @@ async def test_the_default_voice_outlives_the_speech_endpoint(parley: Live, fake
             "openai/gpt-realtime-2.1-mini"
         }
     assert fake.script.count("speech") <= 2, "that it is gone is asked once, by those that speak at the same time"
-    assert [call.text for call in fake.script.of("realtime")][:2] == [
-        "This is the first sentence.",
-        "This is the second sentence.",
-    ]
+    spoken = {call.text for call in fake.script.of("realtime")}
+    assert spoken >= {"This is the first sentence.", "This is the second sentence."}
