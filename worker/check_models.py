@@ -28,6 +28,7 @@ P = TypeVar("P", bound=Provider)
 
 QUESTION = [ChatMessage("user", "Answer with the one word: Hello")]
 SAID = "What time is it?"
+CLEAR = "en-us+f2"  # that recognisers understand best
 SHOWN_CHARS = 40
 HEADINGS = ("role", "model", "reachable", "latency", "first token", "answer", "ends on")
 
@@ -98,7 +99,7 @@ def _sound(speech: Speech) -> str:
 
 def _note() -> Audio:
     """A short voice note, as a computer says it."""
-    pcm, rate = Espeak().speak(SAID, language="en")
+    pcm, rate = Espeak().speak(SAID, language="en", voice=CLEAR)
     return Audio(wav_of(pcm, rate=rate), "wav", len(pcm) / 2 / rate)
 
 
