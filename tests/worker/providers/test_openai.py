@@ -530,7 +530,7 @@ async def test_a_sentence_is_spoken_as_mp3(provider: OpenAIProvider, script: Scr
 
 async def test_a_server_that_makes_wave_files_is_asked_for_them(server: FakeOpenAI, script: Script) -> None:
     provider = OpenAIProvider("groq", server.url, KEY, SHORT, preset_of("groq"))
-    script.add("speech", Answer(raw=["RIFF\udcff\udcff\udcff\udcffWAVEfmt ", "more"]), Answer())
+    script.add("speech", Answer(raw=["RIFF\udcff\udcff\udcff\udcffWAVEfmt ", "more"]), Answer(raw=["ID3"]))
     speech = await provider.speak("Hi.", model="m", language="en", voice=None)
     assert (speech.format, speech.data[8:]) == ("wav", b"WAVEfmt more")
     (asked,) = script.of("speech")
