@@ -15,7 +15,7 @@ import pytest
 
 from shared.errors import Upstream
 from shared.providers import preset_of
-from tests.fakes.openai_script import Answer, Endpoint, Script
+from tests.fakes.openai_script import Answer, Endpoint, Script, digest_of
 from tests.fakes.openai_server import FakeOpenAI
 from worker.providers.base import Audio, ChatMessage, ChatUsage
 from worker.providers.client import Timeouts
@@ -568,10 +568,16 @@ async def test_a_server_without_keys_gets_a_placeholder(server: FakeOpenAI, scri
     assert script.count("chat") == 3
 
 
-async def test_a_key_with_a_line_break_at_its_end_still_works(server: FakeOpenAI, script: Script) -> None:
-    provider = OpenAIProvider("openai", f" {server.url}\n", KEY + "\n", SHORT)
-    assert await chat(provider)
-    assert script.count("chat") == 1
+@pytest.mark.parametrize(
+    ("name", "header", "secret"), [("mine", "authorization", f"Bearer {KEY}"), ("azure", "api-key", KEY)]
+)
+async def test_a_key_with_a_line_break_at_its_end_still_works(
+    server: FakeOpenAI, script: Script, name: str, header: str, secret: str
+) -> None:
+    provider = OpenAIProvider(name, f" {server.url}\n", KEY + "\n", SHORT, preset_of(name))
+    for endpoint in ENDPOINTS:
+        assert await call(provider, endpoint)
+        assert [asked.secrets for asked in script.of(endpoint)] == [{header: digest_of(secret)}]
     await provider.close()
 
 
