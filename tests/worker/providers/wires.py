@@ -21,7 +21,7 @@ PROJECT = "project-1"
 ENDLESS = "an endless drip"
 PATIENT = {"CONNECT_TIMEOUT_S": "5", "FIRST_BYTE_TIMEOUT_S": "5", "IDLE_TIMEOUT_S": "5", "TOTAL_TIMEOUT_S": "20"}
 HASTY = {
-    "CONNECT_TIMEOUT_S": "0.4", "FIRST_BYTE_TIMEOUT_S": "0.4", "IDLE_TIMEOUT_S": "0.4", "TOTAL_TIMEOUT_S": "0.9"
+    "CONNECT_TIMEOUT_S": "0.6", "FIRST_BYTE_TIMEOUT_S": "0.6", "IDLE_TIMEOUT_S": "0.6", "TOTAL_TIMEOUT_S": "1.2"
 }  # fmt: skip
 _CREATED = {"type": "response.created", "response": {"id": "RESPONSE"}}
 _DONE = {"type": "response.done", "response": {"id": "RESPONSE", "status": "completed"}}
