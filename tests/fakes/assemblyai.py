@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tests.fakes.openai_replies import HEARD, Body, as_scripted, json_of
-from tests.fakes.openai_script import Answer, Call, Script
+from tests.fakes.openai_script import Answer, Call, Script, call_of
 from tests.fakes.openai_server import FakeRoutes, FakeServer, Handler
 
 _REASONS = {401: "Authentication error, API token missing/invalid"}
@@ -35,12 +35,12 @@ class AssemblyAIRoutes(FakeRoutes):
         """`POST /v2/upload`."""
         data = await request.body()
         digest = hashlib.sha256(data).hexdigest()
-        return await self._known(request, Call(0, "upload", size=len(data), sha256=digest))
+        return await self._known(request, call_of("upload", request.headers, size=len(data), sha256=digest))
 
     async def order(self, request: Request) -> Response:
         """`POST /v2/transcript`."""
         asked = await request.json()
-        call = Call(0, "transcripts", model=",".join(asked.pop("speech_models")), wishes=asked)
+        call = call_of("transcripts", request.headers, model=",".join(asked.pop("speech_models")), wishes=asked)
         call.sha256 = str(asked.pop("audio_url")).rpartition("/")[2]
         self._orders.append(call)
         call.text = str(len(self._orders))
@@ -49,7 +49,9 @@ class AssemblyAIRoutes(FakeRoutes):
     async def poll(self, request: Request) -> Response:
         """`GET /v2/transcript/{id}`."""
         ordered = self._orders[int(request.path_params["number"]) - 1]
-        return await self._known(request, Call(0, "transcript", ordered.model, sha256=ordered.sha256))
+        return await self._known(
+            request, call_of("transcript", request.headers, model=ordered.model, sha256=ordered.sha256)
+        )
 
     async def _known(self, request: Request, call: Call) -> Response:
         """The key is sent bare."""

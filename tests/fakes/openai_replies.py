@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.fakes.mp3 import mp3_of
-from tests.fakes.openai_script import Answer, Call
+from tests.fakes.openai_script import SECRET_HEADERS, Answer, Call
+from tests.fakes.tone import wav_of
 
 HEARD = "Hello, can you hear me clearly?"
 SECONDS_PER_CHARACTER = 0.06
@@ -49,12 +50,14 @@ def body_of(call: Call, answer: Answer, *, wants_usage: bool) -> Body:
     return as_scripted(body, answer)
 
 
-def error_of(answer: Answer, authorization: str) -> Body:
-    """An OpenAI-style error; the usual 401 repeats the ends of the key, as OpenAI's does."""
+def error_of(answer: Answer, headers: Mapping[str, str]) -> Body:
+    """An OpenAI-style error; the usual 401 repeats the ends of the key, as OpenAI's does, and others all of it."""
     error: Any = answer.error
     if error is None:
-        key = authorization.removeprefix("Bearer ")
-        message = f"Incorrect API key provided: {key[:8]}***{key[-4:]}." if answer.status == 401 else "It failed."
+        key = next((headers[name] for name in SECRET_HEADERS if name in headers), "").removeprefix("Bearer ")
+        message = (
+            f"Incorrect API key provided: {key[:8]}***{key[-4:]}." if answer.status == 401 else f"It failed: {key}"
+        )
         error = {"message": message, "type": _ERROR_TYPES.get(answer.status, "invalid_request_error"), "code": None}
     return as_scripted(Body("application/json", [json_of({"error": error})], []), answer)
 
@@ -120,9 +123,16 @@ def _transcription(call: Call, answer: Answer) -> dict[str, Any]:
 
 
 def _speech(call: Call) -> Body:
-    sound = mp3_of(max(MIN_SPEECH_S, SECONDS_PER_CHARACTER * len(call.text)))
+    is_wav = call.response_format == "wav"
+    sound = (wav_of if is_wav else mp3_of)(seconds_of(call.text))
     starts = range(0, len(sound), SPEECH_CHUNK_BYTES)
-    return Body("audio/mpeg", [sound[start : start + SPEECH_CHUNK_BYTES] for start in starts], [])
+    chunks = [sound[start : start + SPEECH_CHUNK_BYTES] for start in starts]
+    return Body("audio/wav" if is_wav else "audio/mpeg", chunks, [])
+
+
+def seconds_of(text: str) -> float:
+    """How long it takes to speak a text."""
+    return max(MIN_SPEECH_S, SECONDS_PER_CHARACTER * len(text))
 
 
 def json_of(value: object) -> bytes:

@@ -14,7 +14,7 @@ Endpoint = Literal[
     "chat", "transcriptions", "speech", "models", "realtime_connect", "realtime",
     "iam", "refused", "upload", "transcripts", "transcript",
 ]  # fmt: skip
-_SECRET_HEADERS = {"authorization", "api-key", "cookie"}
+SECRET_HEADERS = ("authorization", "api-key", "cookie")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class Call:
     number: int
     endpoint: Endpoint
     model: str = ""
+    path: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)  # the SHA-256 of each header that holds one
     messages: list[dict[str, Any]] = field(default_factory=list)
     text: str = ""
     stream: bool = False
@@ -74,7 +76,7 @@ class Call:
     filename: str = ""
     size: int = 0
     sha256: str = ""  # of the sound, or of the key that a token is asked for with
-    wishes: dict[str, Any] = field(default_factory=dict)  # a transcript's order, without the model
+    wishes: dict[str, Any] = field(default_factory=dict)  # what else a chat or a transcript was ordered with
     language: str | None = None
     languages: list[str] = field(default_factory=list)
     response_format: str | None = None
@@ -85,9 +87,15 @@ class Call:
 
 
 def call_of(endpoint: Endpoint, headers: Mapping[str, str], **more: Any) -> Call:
-    """A call as it is kept: without the headers that hold secrets."""
-    kept = {name: value for name, value in headers.items() if name not in _SECRET_HEADERS}
-    return Call(number=0, endpoint=endpoint, headers=kept, **more)
+    """A call as it is kept: of the headers that hold secrets only what they can be compared by."""
+    kept = {name: value for name, value in headers.items() if name not in SECRET_HEADERS}
+    secrets = {name: digest_of(value) for name, value in headers.items() if name in SECRET_HEADERS}
+    return Call(number=0, endpoint=endpoint, headers=kept, secrets=secrets, **more)
+
+
+def digest_of(text: str) -> str:
+    """The SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Script:

@@ -7,6 +7,7 @@ In process: `with FakeOpenAI() as fake: fake.script.add("chat", Answer(status=50
 import argparse
 import asyncio
 import hashlib
+import re
 import socket
 import threading
 import time
@@ -27,6 +28,7 @@ from tests.fakes.openai_replies import Body, body_of, error_of
 from tests.fakes.openai_script import Answer, Call, Script, call_of
 from tests.fakes.realtime import Conversation
 
+ANYWHERE = "/{base:path}"
 DRIP_DELAY_S = 0.01
 CLOSE_S = 0.02
 HOLD_POLL_S = 0.005
@@ -43,6 +45,11 @@ class _Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         _transports[(self.client, self.server)] = transport
 
+    def handle_websocket_upgrade(self) -> None:
+        """A proxy is asked for whole URLs, and uvicorn would take one for a path."""
+        self.url = re.sub(rb"^http://[^/]+", b"", self.url)
+        super().handle_websocket_upgrade()
+
     def connection_lost(self, exc: Exception | None) -> None:
         _transports.pop((self.client, self.server), None)
         super().connection_lost(exc)
@@ -55,12 +62,12 @@ class FakeRoutes:
         self._script = script
 
     def app(self) -> Starlette:
-        """The ASGI application."""
+        """The ASGI application; its paths may follow those of any base URL."""
         posts = {**self.posts(), "/script": self.load, "/reset": self.reset}
         gets = {**self.gets(), "/calls": self.calls}
-        routes = [Route(path, handler, methods=["POST"]) for path, handler in posts.items()]
-        routes += [Route(path, handler, methods=["GET"]) for path, handler in gets.items()]
-        return Starlette(routes=[*routes, WebSocketRoute("/v1/realtime", self.realtime)])
+        routes = [Route(ANYWHERE + path[1:], handler, methods=["POST"]) for path, handler in posts.items()]
+        routes += [Route(ANYWHERE + path[1:], handler, methods=["GET"]) for path, handler in gets.items()]
+        return Starlette(routes=[*routes, WebSocketRoute(ANYWHERE + "v1/realtime", self.realtime)])
 
     def posts(self) -> dict[str, Handler]:
         """What is posted to."""
@@ -78,7 +85,7 @@ class FakeRoutes:
         """What is sent for this call."""
         if answer.status == 200:
             return body_of(call, answer, wants_usage=wants_usage)
-        return error_of(answer, request.headers.get("authorization", ""))
+        return error_of(answer, request.headers)
 
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`, streamed or whole."""
@@ -87,6 +94,7 @@ class FakeRoutes:
         said = [message.get("content") for message in call.messages if message.get("role") == "user"]
         call.text, call.stream = str(said[-1]) if said else "", bool(asked.get("stream"))
         call.max_tokens = asked.get("max_tokens") or asked.get("max_completion_tokens")
+        call.wishes = {name: wish for name, wish in asked.items() if name not in {"model", "messages"}}
         options = asked.get("stream_options") or {}
         return await self._serve(request, call, wants_usage=bool(options.get("include_usage")))
 
@@ -135,6 +143,7 @@ class FakeRoutes:
         return JSONResponse({"reset": True})
 
     async def _serve(self, request: Request, call: Call, *, wants_usage: bool = False) -> Response:
+        call.path = request.url.path
         answer = self._script.begin(call)
         try:
             while answer.hang and (await request.receive())["type"] != "http.disconnect":

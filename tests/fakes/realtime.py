@@ -31,6 +31,7 @@ class Conversation:
     async def hold(self) -> None:
         """Until either side hangs up."""
         call = call_of("realtime_connect", self._socket.headers, model=self._socket.query_params.get("model", ""))
+        call.path = self._socket.url.path
         answer = self._script.begin(call)
         listener = None
         try:
@@ -53,7 +54,7 @@ class Conversation:
             self._transport.abort()
             return False
         if answer.status != 200:
-            body = refusal_of(answer, self._socket.headers.get("authorization", ""))
+            body = refusal_of(answer, self._socket.headers)
             await self._socket.send_denial_response(Response(b"".join(body.head), answer.status, answer.headers))
             return False
         await self._socket.accept()
@@ -88,7 +89,7 @@ class Conversation:
         call = call_of(
             "realtime", self._socket.headers, model=self._socket.query_params["model"], voice=self._voice,
             text=asked["input"][0]["content"][0]["text"],
-            messages=[{"role": "system", "content": asked["instructions"]}],
+            messages=[{"role": "system", "content": asked["instructions"]}], path=self._socket.url.path,
         )  # fmt: skip
         limit = asked.get("max_output_tokens")
         call.max_tokens = limit if isinstance(limit, int) else None

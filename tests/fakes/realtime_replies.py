@@ -2,15 +2,13 @@
 
 import base64
 import json
-import math
-from array import array
-from functools import cache
 from typing import Any
 
-from tests.fakes.openai_replies import MIN_SPEECH_S, SECONDS_PER_CHARACTER, Body
+from tests.fakes import tone
+from tests.fakes.openai_replies import Body, seconds_of
 from tests.fakes.openai_script import Answer, Call
+from tests.fakes.tone import RATE
 
-RATE = 24_000
 DELTA_BYTES = 9_600
 FORMAT = {"type": "audio/pcm", "rate": RATE}
 MAX_TOKENS = 4_096
@@ -30,13 +28,7 @@ def error_of(error: object, asked: object = None) -> bytes:
 
 def pcm_of(text: str) -> bytes:
     """A tone that is as long as the text takes."""
-    seconds = max(MIN_SPEECH_S, SECONDS_PER_CHARACTER * len(text))
-    return (_second() * math.ceil(seconds))[: int(seconds * RATE) * 2]
-
-
-@cache
-def _second() -> bytes:
-    return array("h", (int(8_000 * math.sin(math.tau * 440 * n / RATE)) for n in range(RATE))).tobytes()
+    return tone.pcm_of(seconds_of(text))
 
 
 def complaint_of(event: dict[str, Any], voice: str | None) -> str | None:

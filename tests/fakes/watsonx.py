@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tests.fakes.openai_replies import TOOL_CALL, USAGE, Body, as_scripted, json_of, pieces_of
-from tests.fakes.openai_script import Answer, Call, Script
+from tests.fakes.openai_script import Answer, Call, Script, call_of
 from tests.fakes.openai_server import FakeRoutes, FakeServer, Handler
 
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"
@@ -51,13 +51,13 @@ class WatsonxRoutes(FakeRoutes):
         if grant != GRANT or not key or "authorization" in request.headers:
             return JSONResponse({"errorCode": "BXNIM0109E", "errorMessage": "A property is wrong."}, 400)
         digest = hashlib.sha256(key.encode()).hexdigest()
-        return await self._serve(request, Call(0, "iam", text=key[-4:], sha256=digest))
+        return await self._serve(request, call_of("iam", request.headers, text=key[-4:], sha256=digest))
 
     async def chat(self, request: Request) -> Response:
         """`POST /ml/v1/text/chat_stream`."""
         asked = await request.json()
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        call = Call(0, "chat", model=asked["model_id"], messages=asked["messages"], stream=True)
+        call = call_of("chat", request.headers, model=asked["model_id"], messages=asked["messages"], stream=True)
         call.max_tokens, call.wishes = asked.get("max_tokens"), {"project_id": asked["project_id"]}
         call.wishes |= request.query_params
         call.text = str(call.messages[-1]["content"])

@@ -11,6 +11,7 @@ from shared.language import choose
 from worker.providers import sphinx
 from worker.providers.base import Audio, ChatMessage, ChatUsage, Limits, Speech, Transcript
 from worker.providers.espeak import Espeak
+from worker.providers.failures import RATE_LIMITED, REJECTED
 
 _HEAR_TIMEOUT_S = 90.0
 _SILENCE_S = 0.2
@@ -78,9 +79,10 @@ class OfflineProvider:
         try:
             heard = await self._listener.run(sphinx.hear, audio.data, timeout_s=_HEAR_TIMEOUT_S)
         except Unavailable as error:
-            raise Upstream("The offline recogniser is busy.", transient=True, retry_after=error.retry_after) from error
+            busy = "The offline recogniser is busy."
+            raise Upstream(busy, code=RATE_LIMITED.code, transient=True, retry_after=error.retry_after) from error
         except (Invalid, Unsupported) as error:
-            raise Upstream("The offline recogniser could not read this audio.") from error
+            raise Upstream("The offline recogniser could not read this audio.", code=REJECTED.code) from error
         if heard.understood:
             return Transcript(heard.text, ("en",), _PARTLY if heard.rejected else None)
         return Transcript("", tuple(languages[:1]), _NOT_UNDERSTOOD if heard.rejected else None)

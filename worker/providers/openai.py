@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import openai
-from openai import AsyncStream, omit
+from openai import AsyncStream, Omit, omit
 
 from shared.providers import Hearing, Preset, TranscriptFormat
 from worker.providers.base import Audio, ChatMessage, ChatUsage, Limits, Speech, Transcript
 from worker.providers.chat import streamed
-from worker.providers.client import Timeouts, collect, open_client
+from worker.providers.client import NO_KEY, Timeouts, checked_key, collect, open_client
 from worker.providers.failures import GARBLED, failure, told_as_upstream
 from worker.providers.languages import iso_language
 
@@ -34,8 +34,10 @@ class OpenAIProvider:
         self.limits = Limits()
         self._timeouts = timeouts
         self._preset = preset = preset or Preset()
-        header = {} if preset.key_header == "Authorization" else {preset.key_header: api_key or ""}
-        self._client = open_client(name, base_url, api_key, timeouts, header)
+        self._client = open_client(name, base_url, api_key, timeouts)
+        self._headers: dict[str, str | Omit] = {}
+        if preset.key_header != "Authorization":
+            self._headers = {preset.key_header: checked_key(name, api_key) or NO_KEY, "Authorization": omit}
         self._format_of: dict[str, TranscriptFormat] = {}  # by model, once one was answered
         # Touched here: the SDK imports each part at its first use, and that must not be while a user waits.
         self._transcriptions = self._client.audio.transcriptions
@@ -66,7 +68,12 @@ class OpenAIProvider:
         if max_tokens:
             body[self._preset.max_tokens] = max_tokens
         return await self._client.post(
-            "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
+            "/chat/completions",
+            cast_to=object,
+            body=body,
+            options={"headers": self._headers},
+            stream=True,
+            stream_cls=AsyncStream[object],
         )
 
     async def transcribe(self, audio: Audio, *, model: str, languages: Sequence[str]) -> Transcript:
@@ -94,6 +101,7 @@ class OpenAIProvider:
             response_format=format_,
             language=hints.get("language", omit),
             languages=hints.get("languages", omit),
+            extra_headers=self._headers,
         ) as response:
             return await collect(response.iter_bytes(), self._timeouts)
 
@@ -104,7 +112,11 @@ class OpenAIProvider:
             async with (
                 asyncio.timeout(self._timeouts.total_s),
                 self._speech.with_streaming_response.create(
-                    input=text, model=model, voice=voice or self._preset.voice, response_format=format_
+                    input=text,
+                    model=model,
+                    voice=voice or self._preset.voice,
+                    response_format=format_,
+                    extra_headers=self._headers,
                 ) as response,
             ):
                 sound = await collect(response.iter_bytes(), self._timeouts)

@@ -99,7 +99,7 @@ class RealtimeProvider:
             self._pool.give_back(key, session)
 
     async def _open(self, key: Key) -> RealtimeSession:
-        async with asyncio.timeout(self._timeouts.connect_s):
+        async with asyncio.timeout(2 * self._timeouts.connect_s):  # to be connected, and to agree
             url = self._url.update_query(model=key.model)
             proxy = None if proxy_bypass(url.host or "") else getproxies().get(url.scheme)
             socket = await self._client().ws_connect(
@@ -119,7 +119,7 @@ class RealtimeProvider:
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS.max_connections or 0),
-                timeout=aiohttp.ClientTimeout(total=None),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._http

@@ -1,8 +1,6 @@
 """The AssemblyAI client against a scripted server on a real socket."""
 
-import asyncio
 import hashlib
-import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -10,14 +8,13 @@ import pytest
 
 from tests.fakes.assemblyai import FakeAssemblyAI
 from tests.fakes.openai_script import Answer, Endpoint, Script
-from tests.worker.providers.failing import KEY, babbler, failure, nobody, until
+from tests.worker.providers.failing import KEY, failure
 from worker.providers.assemblyai import AssemblyAIProvider
 from worker.providers.base import Audio, Limits, Transcript
 from worker.providers.client import Timeouts
 
 SHORT = Timeouts(connect_s=0.2, first_byte_s=0.2, idle_s=0.2, total_s=20.0)
 NOTE = Audio(b"\x00\x01voice", "ogg", 1.0)
-ARABIC = "مرحبا، كيف حالك اليوم؟ أنا بخير 🙂"
 PAUSE_S = 0.02
 POSTS: tuple[Endpoint, ...] = ("upload", "transcripts")
 
@@ -79,18 +76,9 @@ async def test_a_transcript_is_asked_for_until_it_is_there(provider: AssemblyAIP
     assert (script.count("upload"), script.count("transcripts")) == (1, 1)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-async def test_letters_split_between_writes_arrive_whole(
-    provider: AssemblyAIProvider, script: Script, size: int
-) -> None:
-    script.add("transcript", Answer(text=ARABIC, language="ar", split_bytes=size))
-    assert await hear(provider) == Transcript(ARABIC, ("ar",))
-
-
-async def test_long_speech_arrives_whole(provider: AssemblyAIProvider, script: Script) -> None:
-    said, sound = "word " * 20_000, bytes(3_000_000)
-    script.hear(sound, said)
-    assert (await hear(provider, audio=Audio(sound, "wav", 90.0))).text == said.strip()
+async def test_a_long_note_arrives_whole(provider: AssemblyAIProvider, script: Script) -> None:
+    sound = bytes(3_000_000)
+    await hear(provider, audio=Audio(sound, "wav", 90.0))
     (sent,) = script.of("upload")
     assert (sent.size, sent.sha256) == (len(sound), hashlib.sha256(sound).hexdigest())
 
@@ -140,46 +128,22 @@ async def test_a_transcript_that_failed_says_whether_to_try_again(
     assert (script.count("transcripts"), script.count("transcript")) == (1, 1)
 
 
-FAILURES = {
-    "400": (Answer(status=400), ("upstream_rejected", False)),
-    "401": (Answer(status=401), ("upstream_unauthorized", False)),
-    "404": (Answer(status=404), ("model_not_found", False)),
-    "no money": (Answer(status=400, error="Your current account balance is negative."), ("insufficient_quota", False)),
-    "429": (Answer(status=429), ("rate_limited", True)),
-    "500": (Answer(status=500), ("upstream_error", True)),
-    "503": (Answer(status=503, raw=["<html>"]), ("upstream_error", True)),
-    "reset": (Answer(drop=True), ("upstream_error", True)),
-    "cut": (Answer(cut_after=1), ("upstream_error", True)),
-    "hangs": (Answer(hang=True), ("upstream_timeout", True)),
-    "stalls": (Answer(stall_after=1), ("upstream_timeout", True)),
-    "nothing": (Answer(raw=[]), ("upstream_error", True)),
-    "a page": (Answer(raw=["<html>"]), ("upstream_error", True)),
-    "a list": (Answer(raw=["[]"]), ("upstream_error", True)),
-    "another shape": (Answer(raw=['{"upload_url": "", "id": 5}']), ("upstream_error", True)),
-    "not UTF-8": (Answer(raw=["\udcff"]), ("upstream_error", True)),
-}
+@pytest.mark.parametrize("endpoint", POSTS)
+async def test_an_account_without_money_is_told_as_such(
+    provider: AssemblyAIProvider, script: Script, endpoint: Endpoint
+) -> None:
+    script.add(endpoint, Answer(status=400, error="Your current account balance is negative."))
+    error = await failure(hear(provider))
+    assert (error.code, error.transient) == ("insufficient_quota", False)
 
 
 @pytest.mark.parametrize("endpoint", POSTS)
-@pytest.mark.parametrize(("answer", "expected"), FAILURES.values(), ids=FAILURES)
-async def test_what_costs_is_not_ordered_again(
-    provider: AssemblyAIProvider, script: Script, endpoint: Endpoint, answer: Answer, expected: tuple[str, bool]
+async def test_an_answer_without_what_was_asked_for_is_a_failure(
+    provider: AssemblyAIProvider, script: Script, endpoint: Endpoint
 ) -> None:
-    script.add(endpoint, answer)
+    script.add(endpoint, Answer(raw=['{"upload_url": "", "id": 5}']))
     error = await failure(hear(provider))
-    assert (error.code, error.transient) == expected
-    assert script.count(endpoint) == 1
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"), [({"retry-after": "7"}, 7.0), ({}, None)], ids=["with Retry-After", "without"]
-)
-async def test_retry_after_is_passed_on(
-    provider: AssemblyAIProvider, script: Script, headers: dict[str, str], seconds: float | None
-) -> None:
-    for endpoint in POSTS:
-        script.add(endpoint, Answer(status=429, headers=headers))
-        assert (await failure(hear(provider))).retry_after == seconds
+    assert (error.code, error.transient) == ("upstream_error", True)
 
 
 LOST = {
@@ -234,51 +198,14 @@ async def test_a_transcript_that_never_comes_times_out(server: FakeAssemblyAI, s
     await provider.close()
 
 
-@pytest.mark.parametrize("endpoint", [*POSTS, "transcript"])
-async def test_an_endless_drip_is_ended(server: FakeAssemblyAI, script: Script, endpoint: Endpoint) -> None:
-    script.add(endpoint, Answer(drip=True))
+async def test_an_endless_drip_is_ended(server: FakeAssemblyAI, script: Script) -> None:
+    script.add("transcript", Answer(drip=True))
     provider = AssemblyAIProvider("assemblyai", server.url, KEY, replace(SHORT, total_s=0.4))
     assert (await failure(hear(provider))).code == "upstream_timeout"
     await provider.close()
 
 
-async def test_cancelling_ends_the_call_and_is_not_a_failure(provider: AssemblyAIProvider, script: Script) -> None:
-    script.add("upload", Answer(hold=True))
-    task = asyncio.create_task(hear(provider))
-    await until(lambda: script.count("upload") == 1)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await until(lambda: not script.active["upload"])
-    assert script.count("transcripts") == 0
-
-
-async def test_a_server_that_is_not_there_is_unreachable() -> None:
-    with nobody() as url:
-        provider = AssemblyAIProvider("assemblyai", url, KEY, SHORT)
-        error = await failure(hear(provider))
-        assert (error.code, error.transient) == ("upstream_unreachable", True)
-        await provider.close()
-
-
-async def test_a_server_that_does_not_speak_http_is_a_failure() -> None:
-    async with babbler() as url:
-        provider = AssemblyAIProvider("assemblyai", url, KEY, SHORT)
-        assert (await failure(hear(provider))).transient
-        await provider.close()
-
-
 # The rest
-
-
-async def test_the_key_is_not_logged(
-    provider: AssemblyAIProvider, script: Script, caplog: pytest.LogCaptureFixture
-) -> None:
-    script.add("upload", Answer(status=500))
-    with caplog.at_level(logging.DEBUG):
-        await failure(hear(provider))
-        await hear(provider)
-    assert "verysecret" not in caplog.text
 
 
 async def test_a_key_with_a_line_break_at_its_end_still_works(server: FakeAssemblyAI, script: Script) -> None:

@@ -13,7 +13,7 @@ from tests.worker.providers.failing import KEY, babbler, failure, nobody, until
 from worker.providers.client import Timeouts
 from worker.providers.iam import Tokens
 
-SHORT = Timeouts(connect_s=0.2, first_byte_s=0.2, idle_s=0.2, total_s=5.0)
+SHORT = Timeouts(connect_s=0.4, first_byte_s=0.4, idle_s=0.4, total_s=5.0)
 
 
 @pytest.fixture(scope="module")

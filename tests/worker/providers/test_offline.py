@@ -167,7 +167,7 @@ async def test_a_hint_of_another_language_is_believed(offline: OfflineProvider) 
 async def test_what_is_not_audio_is_refused(offline: OfflineProvider) -> None:
     with pytest.raises(Upstream) as refused:
         await hear(offline, Audio(b"RIFF, but no more than that", "wav", 1.0))
-    assert not refused.value.transient
+    assert (refused.value.code, refused.value.transient) == ("upstream_rejected", False)
 
 
 async def test_the_event_loop_runs_on_while_it_listens(offline: OfflineProvider) -> None:
