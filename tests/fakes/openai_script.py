@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 # Those of OpenAI's API; watsonx.ai's tokens, and calls with one that is not good; AssemblyAI's uploads, orders and polls.
 # A connection of the Realtime API is a call of its own, active while it is open; each sentence is a "realtime".
+RESET_S = 0.5
 Endpoint = Literal[
     "chat", "transcriptions", "speech", "models", "realtime_connect", "realtime",
     "iam", "refused", "upload", "transcripts", "transcript",
@@ -106,7 +107,10 @@ class Script:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all answers and all calls."""
+        """Forget all answers and all calls; a poll that is under way would take what is added next, and is waited for."""
+        until = time.monotonic() + RESET_S
+        while getattr(self, "active", {}).get("transcript") and time.monotonic() < until:
+            time.sleep(0.002)
         with self._lock:
             self._queued: dict[str, deque[Answer]] = defaultdict(deque)
             self._standing: dict[str, Answer] = {}

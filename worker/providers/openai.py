@@ -9,10 +9,10 @@ from typing import Any
 import openai
 from openai import AsyncStream, Omit, omit
 
-from shared.providers import Hearing, Preset, TranscriptFormat
+from shared.providers import Hearing, Preset, TranscriptFormat, checked_key
 from worker.providers.base import Audio, ChatMessage, ChatUsage, Limits, Speech, Transcript
 from worker.providers.chat import streamed
-from worker.providers.client import NO_KEY, Timeouts, checked_key, collect, open_client
+from worker.providers.client import NO_KEY, Timeouts, collect, open_client
 from worker.providers.failures import GARBLED, failure, told_as_upstream
 from worker.providers.languages import iso_language
 
