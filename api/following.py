@@ -82,7 +82,8 @@ class _Told:
             self._place += 1
             if name == "delta":
                 if self._in_doubt or (event_id.attempt != self._attempt and self._said):
-                    events.append(self._reset(event_id))
+                    # An id of its own: who comes back with it is told the words that came next.
+                    events.append(self._reset(EventId(event_id.attempt, event_id.number - 1)))
                 self._attempt = event_id.attempt
                 if data["offset"] != len(self._said):
                     continue  # what is missing before it was lost, or was told from SQL: SQL has it all

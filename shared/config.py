@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.models.user import Username
 from shared.money import MOST, PLACES, ZERO
@@ -324,6 +324,8 @@ def get_settings() -> Settings:
     """The process's settings. Exits with one clear line per mistake instead of a traceback."""
     try:
         return Settings()
+    except SettingsError as error:
+        raise SystemExit(f"Parley can't read these settings: {error}") from None
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}" for e in error.errors()]
         raise SystemExit("Parley can't start with these settings:\n" + "\n".join(lines)) from None

@@ -11,6 +11,8 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 SURE_ENOUGH = 0.5
 CERTAIN = 0.8
+NOISE = "la"  # what speech models take for Latin
+LONG_ENOUGH = 30  # characters: from there on a speech model is believed about languages that we don't know
 
 _NO_IDEA = 0.1
 _JUDGED_CHARS = 2_000
@@ -40,6 +42,7 @@ class Detection:
 
     code: str
     confidence: float
+    by_script: bool = False  # its letters are no other language's
 
 
 def detect(text: str) -> Detection | None:
@@ -56,9 +59,9 @@ def detect(text: str) -> Detection | None:
     script, count = max(scripts.items(), key=lambda item: (item[1], item[0] == "ARABIC"))
     share = count / len(letters)
     if script in _SCRIPT_LANGUAGES:
-        return Detection(_SCRIPT_LANGUAGES[script], share)
+        return Detection(_SCRIPT_LANGUAGES[script], share, by_script=True)
     if script == "ARABIC" and _NOT_ARABIC.isdisjoint(letters):
-        return Detection("ar", share)
+        return Detection("ar", share, by_script=True)
     code, confidence = _model().classify(_only(script, text[:_JUDGED_CHARS]))
     return Detection(str(code), float(confidence) * share) if confidence > _NO_IDEA else None
 
@@ -66,14 +69,17 @@ def detect(text: str) -> Detection | None:
 def choose(text: str, fallback: str, *, told: Sequence[str] = (), allowed: Collection[str] = ()) -> str:
     """Return the language of `text`, or `fallback` (the conversation's) where that is too unsure or not `allowed`.
 
-    `told` are those in which a speech model heard it. It is believed before a text that leaves doubts, if it is a
-    language that the text could be told from: short clips are taken for Latin and the like.
+    `told` are those in which a speech model heard it. It is believed where the text leaves doubts, and for languages
+    that the text could not be told from; of those not for a few words: short clips are taken for Latin and the like.
     """
     found = detect(text)
-    sure = [found.code] if found and found.confidence >= SURE_ENOUGH else []
-    if not (found and found.confidence >= CERTAIN):
-        sure = [*(code for code in told if code in KNOWN), *sure]
-    return next((code for code in (*sure, *told) if not allowed or code in allowed), fallback)
+    believed = [code for code in told if code in KNOWN or code in allowed]
+    foreign = [code for code in told if code not in (*believed, NOISE)] if len(text) >= LONG_ENOUGH else []
+    order = [found.code] if found and found.confidence >= SURE_ENOUGH else []
+    if not (found and found.by_script and found.confidence >= SURE_ENOUGH):
+        is_certain = found is not None and found.confidence >= CERTAIN and found.code not in told
+        order = [*foreign, *order, *believed] if is_certain else [*foreign, *believed, *order]
+    return next((code for code in (*order, *believed) if not allowed or code in allowed), fallback)
 
 
 def warm() -> None:

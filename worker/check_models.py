@@ -58,6 +58,9 @@ async def check_models(settings: Settings) -> tuple[str, bool]:
 
 
 async def _probe(model: Model[Any], ask: Callable[[Model[Any]], Awaitable[Answer]]) -> tuple[Sequence[str], bool]:
+    if model.has_ended and model.entry.followed_by:
+        follower, ends_on = f"{model.entry.followed_by} follows", str(model.entry.retires_on)
+        return (model.role, model.entry.id, "ended", "", "", follower, ends_on), True
     began = time.perf_counter()
     ends_on = str(model.entry.retires_on or "") if model.is_home else ""
     try:
@@ -105,7 +108,7 @@ def _note() -> Audio:
 
 def _wanted(models: Sequence[Model[P]]) -> list[Model[P]]:
     """Also who will follow; but a server that only resembles the provider's own need not have them."""
-    return [model for model in models if model.is_home or model.follows is None]
+    return [model for model in models if model.is_home or not model.follows]
 
 
 def _short(text: str) -> str:

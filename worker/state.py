@@ -37,7 +37,7 @@ class Worker:
     claims: Claims
     replies: Replies
     limits: UserLimits
-    circuits: Circuits = field(default_factory=Circuits)
+    circuits: Circuits
     due: asyncio.Event = field(default_factory=asyncio.Event)  # wakes the reconciler: a retry's time has come
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # its loops end their round, and no more
     host: str = field(default_factory=socket.gethostname)
@@ -63,8 +63,9 @@ async def open_worker(
     blobs, replies = Storage(settings.embedded_blob_url), Replies(own_database)
     own_limits = limits or Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     users = UserLimits(own_limits)
+    circuits = Circuits(patience_s=settings.connect_timeout_s + settings.first_byte_timeout_s)
     try:
-        yield Worker(settings, own_database, queue, blobs, pool, models, worker_id, claims, replies, users)
+        yield Worker(settings, own_database, queue, blobs, pool, models, worker_id, claims, replies, users, circuits)
     finally:
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)

@@ -98,7 +98,7 @@ async def test_whatever_the_first_model_does_the_second_answers_in_the_same_atte
 
 
 async def test_who_failed_is_passed_over_by_the_next_messages(live: Live, fake: FakeOpenAI, other: FakeOpenAI) -> None:
-    fake.script.always("chat", Answer(status=401))
+    fake.script.always("chat", Answer(status=429, error={"code": "insufficient_quota"}))
     for _ in range(3):
         assert (await live.done(await live.text((await live.session())["id"])))["status"] == "succeeded"
     assert (fake.script.count("chat"), other.script.count("chat")) == (1, 3)
@@ -174,6 +174,29 @@ async def test_a_reply_that_breaks_off_while_it_is_spoken_is_the_others_in_the_n
     assert sound.headers["content-type"] == "audio/mpeg"
 
 
+async def test_a_reply_that_is_ended_for_good_while_it_is_spoken_is_the_others_too(
+    live: Live, fake: FakeOpenAI, other: FakeOpenAI
+) -> None:
+    begun = 'data: {"choices": [{"index": 0, "delta": {"content": "The first sentence is here. And "}}]}\n\n'
+    ended = 'data: {"error": {"code": "insufficient_quota", "message": "No money."}}\n\n'
+    fake.script.always("chat", Answer(raw=[begun, ended], content_type="text/event-stream", chunk_delay_s=0.2))
+    other.script.always("chat", Answer(text="It goes another way."))
+    job = await live.done(await live.text((await live.session())["id"], reply_audio=True))
+    assert (job["status"], job["attempt"], job["result"]["text"]) == ("succeeded", 2, "It goes another way.")
+
+
+async def test_an_agents_voice_is_the_first_models_and_another_one_speaks_with_its_own(
+    live: Live, fake: FakeOpenAI, other: FakeOpenAI
+) -> None:
+    agent = await live.agent(voice="nova")
+    session = await live.session(agent_id=agent["id"])
+    fake.script.add("speech", Answer(status=503))
+    job = await live.done(await live.text(session["id"], reply_audio=True))
+    assert job["status"] == "succeeded"
+    assert fake.script.of("speech")[0].voice == "nova"
+    assert "nova" not in {call.voice for call in other.script.of("speech")}
+
+
 async def test_hearing_and_speaking_fall_back_as_well(live: Live, fake: FakeOpenAI, other: FakeOpenAI) -> None:
     fake.script.always("transcriptions", Answer(status=503))
     fake.script.add("chat", Answer(text="This is the first sentence. This is the second sentence."))
@@ -240,9 +263,19 @@ async def test_models_that_an_account_may_not_use_are_left_out_of_its_lists(
     assert refused.status_code == 422
 
 
-async def test_the_default_voice_outlives_the_speech_endpoint(parley: Live, fake: FakeOpenAI) -> None:
+GONE = {
+    "404": Answer(status=404, error={"code": "model_not_found", "message": "It was shut down."}),
+    "410": Answer(status=410),
+    "405": Answer(status=405),
+    "400": Answer(status=400, error={"code": "model_deprecated", "message": "It was shut down."}),
+}
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+async def test_the_default_voice_outlives_the_speech_endpoint(parley: Live, fake: FakeOpenAI, gone: Answer) -> None:
     """`parley` has the two servers; its agent names what is the default."""
-    fake.script.always("speech", Answer(status=404, error={"code": "model_not_found", "message": "It was shut down."}))
+    fake.script.always("speech", gone)
     agent = await parley.agent(ai_tts="openai/gpt-4o-mini-tts", voice="nova")
     fake.script.add("chat", Answer(text="This is the first sentence. This is the second sentence."))
     session = await parley.session(agent_id=agent["id"])

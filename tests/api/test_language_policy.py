@@ -113,6 +113,9 @@ async def test_a_speech_model_is_told_which_languages_to_expect(parley: Live, fa
         ("Yes please, thank you.", ["la"], "en"),  # whisper takes short clips for Latin
         (ARABIC, ["fa"], "ar"),  # letters say more
         ("Mhm.", [], "en"),  # nobody knows: the conversation's
+        ("Hmm.", ["la"], "en"),
+        ("Jó napot, szeretnék egy asztalt foglalni.", ["hu"], "hu"),  # the text alone would be taken for Polish
+        ("Hello, can you hear me clearly?", ["de"], "en"),
     ],
 )
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)

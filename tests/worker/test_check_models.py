@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from tests.fakes.assemblyai import FakeAssemblyAI
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.fakes.watsonx import FakeWatsonx
+from tests.faults.clocks import clock
 
 KEY = "sk-canary-8f3a61c2d97b4e05"
 NOBODY = "http://127.0.0.1:9/v1"
@@ -213,3 +215,10 @@ def test_settings_with_which_no_worker_starts_are_told_in_words(
     assert (done.code, done.stdout) == (1, "")
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_has_ended_is_told_with_who_follows_it_and_not_asked(tmp_path: Path) -> None:
+    ahead = clock(int((datetime(2027, 1, 7, tzinfo=UTC) - datetime.now(UTC)).total_seconds()))
+    done = check(tmp_path, OPENAI_API_KEY="sk-x", HTTPS_PROXY="http://127.0.0.1:9", **ahead)
+    (ended,) = [row for row in done.rows if row.model == "openai/gpt-4o-mini-tts"]
+    assert (ended.reachable, ended.answer) == ("ended", "openai/gpt-realtime-2.1-mini follows")

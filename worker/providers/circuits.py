@@ -12,9 +12,9 @@ from worker.providers.failures import EMPTY_REPLY, NO_MODEL, NO_QUOTA, RATE_LIMI
 from worker.providers.registry import Model
 
 FIRST_S, LONGEST_S = 1.0, 60.0
-LONG_S = {NO_QUOTA.code: 60.0, UNAUTHORIZED.code: 60.0, NO_MODEL.code: 600.0}
+LONG_S = {NO_QUOTA.code: 60.0, NO_MODEL.code: 600.0}
 LONGEST_ASKED_S = 600.0  # that a server's Retry-After is heeded for
-OF_THE_MODEL = {NO_MODEL.code, RATE_LIMITED.code}
+OF_THE_MODEL = {NO_MODEL.code, RATE_LIMITED.code, UNAUTHORIZED.code}  # the last may be about one message, or one model
 OF_THE_REQUEST = {REJECTED.code, EMPTY_REPLY.code, "bad_speech"}  # another one may fare better
 
 log = structlog.get_logger(__name__)
@@ -43,8 +43,10 @@ class Circuits:
     until that one was answered.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, patience_s: float = 0.0) -> None:
+        """`patience_s` is how long a call may wait for its first byte: as long the one that tries is waited for."""
         self._clock = clock
+        self._patience_s = patience_s
         self._pauses: dict[Key, _Pause] = {}
 
     def admits(self, model: Model[Any]) -> bool:
@@ -54,13 +56,19 @@ class Circuits:
         if any(pause.until > now for pause in pauses):
             return False
         for pause in pauses:
-            pause.until, pause.tried = now + pause.length_s, True
+            pause.until, pause.tried = now + max(pause.length_s, self._patience_s), True
         return True
 
     def is_gone(self, model: Model[Any]) -> bool:
         """Whether its provider has said that there is no such model."""
         pause = self._pauses.get(_keys(model)[1])
         return pause is not None and pause.code == NO_MODEL.code
+
+    def left(self, model: Model[Any]) -> None:
+        """A call ended without having met anything: another one may try."""
+        for key in _keys(model):
+            if (pause := self._pauses.get(key)) and pause.tried:
+                pause.until = self._clock()
 
     def answered(self, model: Model[Any]) -> None:
         """It is there again."""

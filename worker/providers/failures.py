@@ -67,6 +67,9 @@ _BY_CODE = {
     "billing_not_active": NO_QUOTA,
     "rate_limit_exceeded": RATE_LIMITED,
     "model_not_found": NO_MODEL,
+    "model_deprecated": NO_MODEL,
+    "model_decommissioned": NO_MODEL,
+    "DeploymentNotFound": NO_MODEL,
     "invalid_api_key": UNAUTHORIZED,
     "context_length_exceeded": TOO_LONG,
     "content_filter": FILTERED,
@@ -85,8 +88,10 @@ _BY_STATUS = {
     402: NO_QUOTA,
     403: UNAUTHORIZED,
     404: NO_MODEL,
+    405: NO_MODEL,  # what an endpoint that was shut down may say
     408: TIMED_OUT,
     409: FAILED,
+    410: NO_MODEL,
     425: FAILED,
     429: RATE_LIMITED,
 }

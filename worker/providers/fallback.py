@@ -41,36 +41,64 @@ async def first_to_answer(
     """
     failures: list[Upstream] = []
     gone: set[str] = set()
-    for model in _in_turn(circuits, sorted(models, key=lambda model: (model.provider_name, model.model) == last), gone):
+    for model in _in_turn(circuits, _with_last(models, last), gone):
         try:
             answer = await ask(model)
         except BrokenOffError as broken:
             circuits.failed(model, broken.error)
-            raise broken.error from None
+            raise _again(broken.error, others=len(models) > len(failures) + 1) from None
         except Upstream as error:
             circuits.failed(model, error)
             failures.append(error)
             if error.code == NO_MODEL.code:
                 gone.add(model.entry.id)
             log.warning("model.failed", role=model.role, model=model.entry.id, code=error.code)
+        except BaseException:  # cancelled, mostly: nothing was learned of the model
+            circuits.left(model)
+            raise
         else:
             circuits.answered(model)
             return answer
     raise min((error for error in failures if error.transient), key=_wait_s, default=failures[0])
 
 
+def _with_last(models: Sequence[Model[P]], last: tuple[str, str] | None) -> list[Model[P]]:
+    """A model and its followers stay together: those that hold `last` go to the end."""
+    lines: list[list[Model[P]]] = []
+    for model in models:
+        if model.follows and lines:
+            lines[-1].append(model)
+        else:
+            lines.append([model])
+    lines.sort(key=lambda line: last in [(model.provider_name, model.model) for model in line])
+    return [model for line in lines for model in line]
+
+
 def _in_turn(circuits: Circuits, models: Sequence[Model[P]], gone: set[str]) -> Iterator[Model[P]]:
     """Lazily: what one call meets decides who is asked next. `gone` are models whose followers take their place."""
-    passed = []
+    passed, waiting, asked = [], [], False
     for model in models:
-        if model.follows is not None and model.follows not in gone:
-            continue
-        if len(models) == 1 or circuits.admits(model):
+        if model.follows and not model.follows & gone:
+            waiting.append(model)
+        elif len(models) == 1 or circuits.admits(model):
+            asked = True
             yield model
         else:
             passed.append(model)
             gone.update({model.entry.id} if circuits.is_gone(model) else ())
-    yield from passed
+    for model in passed:
+        if asked and circuits.is_gone(model):
+            continue  # whoever follows it was asked
+        asked = True
+        yield model
+        yield from (follower for follower in waiting if model.entry.id in follower.follows & gone)
+
+
+def _again(error: Upstream, *, others: bool) -> Upstream:
+    """What broke off for good with one model may go well with another, in the next attempt."""
+    if error.transient or not others:
+        return error
+    return Upstream(error.detail, code=error.code, transient=True)
 
 
 def _wait_s(error: Upstream) -> float:

@@ -20,7 +20,7 @@ SOUND_START = {
     "mp3": re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"),  # a tag, or the header of a layer III frame
     "wav": re.compile(rb"RIFF....WAVE", re.DOTALL),
 }
-REFUSED_FORMAT = {400, 415, 422}  # with which servers say that they don't know a response format
+REFUSED_FORMAT = {400, 406, 415, 422, 501}  # with which servers say that they don't know a response format
 
 
 class OpenAIProvider:
@@ -80,7 +80,7 @@ class OpenAIProvider:
         """Return what the server heard and, where it tells it, in which languages."""
         hearing = next(one for one in self._preset.hearing if model.startswith(one.prefix))
         known = self._format_of.get(model)
-        formats = (known,) if known else hearing.formats
+        formats = sorted(hearing.formats, key=lambda one: one != known)
         with told_as_upstream(self.name, model):
             async with asyncio.timeout(self._timeouts.total_s):
                 for format_ in formats:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar, get_args
 from shared.catalogue import Catalogue, CatalogueModel
 from shared.config import ModelServer, Settings
 from shared.errors import Upstream
-from shared.providers import DOES, OFFLINE, PRESETS, ModelRef, Role
+from shared.providers import DOES, OFFLINE, PRESETS, ModelRef, Role, is_openai
 from worker.providers.assemblyai import AssemblyAIProvider
 from worker.providers.base import ChatProvider, Provider, SpeechToText, TextToSpeech
 from worker.providers.client import Timeouts
@@ -31,12 +31,17 @@ class Model(Generic[P_co]):
     provider: P_co
     entry: CatalogueModel
     is_home: bool  # on its provider's own server: what the catalogue says of its end and its voices holds
-    follows: str | None = None  # the model that it takes the place of, should that be gone
+    has_ended: bool = False
+    follows: frozenset[str] = frozenset()  # the models whose place it takes, should one of them be gone
 
-    def voice(self, wanted: str | None) -> str | None:
-        """The voice to ask for; None is the provider's own choice."""
-        voices = self.entry.voices if self.is_home else ()
-        return wanted if not voices or wanted in voices else voices[0]
+    def voice(self, wanted: str | None, *, is_first: bool = True) -> str | None:
+        """The voice to ask for; None is the provider's own choice.
+
+        An agent's voice is meant for the first model that it names: another one gets it only if it is known to have it.
+        """
+        if wanted in self.entry.voices or (is_first and not (self.entry.voices and self.is_home)):
+            return wanted
+        return self.entry.voices[0] if self.entry.voices and self.is_home else None
 
 
 class Models:
@@ -76,11 +81,16 @@ class Models:
     def _models(self, role: Role, kind: type[P], named: str | None) -> list[Model[P]]:
         try:
             refs = ModelRef.parse_list(named) if named is not None else self._settings.model_refs(role)
-            models = [model for ref in refs for model in self._line(role, kind, ref, refs)]
+            lines = [model for ref in refs for model in self._line(role, kind, ref, refs)]
         except ValueError:
             msg = f"The agent's model {named!r} is not served here."
             raise Upstream(msg, code="model_not_found") from None
-        return sorted(models, key=self._has_ended)
+        models: dict[str, Model[P]] = {}
+        for model in lines:  # several may have the same follower
+            before = models.get(model.entry.id, model)
+            follows = before.follows | model.follows if before.follows and model.follows else frozenset[str]()
+            models[model.entry.id] = replace(before, follows=follows)
+        return sorted(models.values(), key=lambda model: model.has_ended)
 
     def _line(self, role: Role, kind: type[P], ref: ModelRef, named: Sequence[ModelRef]) -> list[Model[P]]:
         """A model and those that follow it, as far as they are served here and not named themselves."""
@@ -89,7 +99,7 @@ class Models:
         for entry in self._catalogue.line(role, ref)[1:]:
             follower = ModelRef.parse(entry.id)
             if follower.provider in self._settings.model_servers and follower not in named:
-                before = None if self._has_ended(line[-1]) else line[-1].entry.id
+                before = frozenset[str]() if line[-1].has_ended else frozenset({line[-1].entry.id})
                 line.append(replace(self._model(role, kind, follower), follows=before))
         return line
 
@@ -99,9 +109,10 @@ class Models:
             msg = f"{ref.provider!r} can't {DOES[role]}"
             raise ValueError(msg)  # noqa: TRY004 - what a setting says is a value
         server = self._settings.model_servers[ref.provider]
-        home = PRESETS.get(ref.provider, server.preset).base_url
-        is_home = home in {None, server.base_url}  # a name that has no home is the operator's, as what is told of it
-        return Model(role, ref.provider, ref.model, provider, self._catalogue.get(role, ref), is_home)
+        entry = self._catalogue.get(role, ref)
+        is_home = _is_home(ref.provider, server)
+        ended = is_home and entry.has_ended(self._today())
+        return Model(role, ref.provider, ref.model, provider, entry, is_home, ended)
 
     def _open(self, role: Role, ref: ModelRef) -> Provider:
         if ref.provider == OFFLINE.provider and ref != OFFLINE:
@@ -116,9 +127,13 @@ class Models:
             self._providers[key] = _provider(ref.provider, server, self._settings, speaks_live=speaks_live)
         return self._providers[key]
 
-    def _has_ended(self, model: Model[P]) -> bool:
-        """Whether its provider has ended a model: it is asked last. Another server's of the same name go on."""
-        return model.is_home and model.entry.has_ended(self._today())
+
+def _is_home(name: str, server: ModelServer) -> bool:
+    """Whether a server is its provider's own; a name that has no home is the operator's, as what is told of it."""
+    home = PRESETS.get(name, server.preset).base_url
+    if home is None or server.base_url is None:
+        return True
+    return home == server.base_url.rstrip("/") or (is_openai(home) and is_openai(server.base_url))
 
 
 def _provider(name: str, server: ModelServer, settings: Settings, *, speaks_live: bool) -> Provider:

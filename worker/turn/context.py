@@ -48,11 +48,18 @@ def _instructions(turn: Turn, language: str) -> str:
         turn.agent.personality and f"Personality: {turn.agent.personality}",
         turn.session.prompt,
         turn.session.summary and f"The conversation so far: {turn.session.summary}",
-        f"Reply in {NAMES.get(language, language)}, the language the user speaks.",
+        _in_language(turn, NAMES.get(language, language)),
     ]
     if turn.job.reply_audio:
         parts.append("The reply is spoken aloud: write plain sentences, without markup.")
     return "\n\n".join(part for part in parts if part)
+
+
+def _in_language(turn: Turn, name: str) -> str:
+    """An agent that speaks any language may know better than we do which one it was spoken to in."""
+    if turn.agent.languages:
+        return f"Reply in {name}, whatever language the user speaks."
+    return f"Reply in the language of the user's last message, which is probably {name}."
 
 
 def tokens_of(text: str) -> int:

@@ -181,7 +181,7 @@ class Speech:
         return sound
 
     async def _speak(self, text: str, model: Model[TextToSpeech]) -> Sound:
-        voice = model.voice(self._voice)
+        voice = model.voice(self._voice, is_first=model is self._models[0])
         speech = await model.provider.speak(text, model=model.model, language=self._language, voice=voice)
         with _sent_no_sound():
             return await self._measured(mp3.to_mp3, speech.data, format=speech.format, rate=speech.sample_rate)

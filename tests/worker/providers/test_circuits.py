@@ -1,5 +1,6 @@
 """Who is passed over, for how long, and who takes their place."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,10 +46,10 @@ def circuits(clock: Clock) -> Circuits:
     return Circuits(clock)
 
 
-def model(name: str, role: Role = "chat", follows: str | None = None) -> Model[OfflineProvider]:
+def model(name: str, role: Role = "chat", follows: str = "") -> Model[OfflineProvider]:
     ref = ModelRef.parse(name)
     entry = CatalogueModel(id=name, kind=role)
-    return Model(role, ref.provider, ref.model, PROVIDER, entry, is_home=True, follows=follows)
+    return Model(role, ref.provider, ref.model, PROVIDER, entry, is_home=True, follows=frozenset(follows.split()))
 
 
 def fail(kind: Kind, retry_after: float | None = None) -> Upstream:
@@ -188,3 +189,52 @@ async def test_a_follower_is_asked_only_when_the_model_before_it_is_gone(circuit
     for _ in range(3):
         assert await first_to_answer(circuits, [A, follower, B], asking) == "a/two"
     assert asking.asked == ["a/one", "a/two", "a/two", "a/two"]  # that it is gone is not asked again soon
+
+
+async def test_a_follower_that_fails_is_asked_again_in_the_next_attempt(circuits: Circuits, clock: Clock) -> None:
+    """What failed last goes to the end with its line: apart from the model that is gone it would never be asked."""
+    follower = model("b/two", follows="a/one")
+    with pytest.raises(Upstream) as caught:
+        await ask(circuits, [A, follower], a=fail(NO_MODEL), b=fail(FAILED))
+    assert caught.value.transient
+    clock.now += 2
+    for last in (("a", "one"), ("b", "two")):
+        asking = Ask(a=fail(NO_MODEL))
+        assert await first_to_answer(circuits, [A, follower], asking, last=last) == "b/two"
+        assert asking.asked == ["b/two"], "that it is gone is known"
+
+
+async def test_a_follower_is_asked_when_a_model_that_was_passed_over_proves_to_be_gone(circuits: Circuits) -> None:
+    follower = model("b/two", follows="a/one")
+    circuits.failed(A, fail(UNREACHABLE))
+    assert await ask(circuits, [A, follower], a=fail(NO_MODEL)) == ("b/two", ["a/one", "b/two"])
+
+
+async def test_what_broke_off_for_good_may_go_well_with_another_model(circuits: Circuits) -> None:
+    with pytest.raises(Upstream) as caught:
+        await ask(circuits, [A, B], a=BrokenOffError(fail(NO_QUOTA)))
+    assert (caught.value.code, caught.value.transient) == (NO_QUOTA.code, True)
+    with pytest.raises(Upstream) as caught:
+        await ask(Circuits(), [A], a=BrokenOffError(fail(NO_QUOTA)))
+    assert not caught.value.transient
+
+
+async def test_who_tries_is_waited_for_as_long_as_a_call_may_take_and_may_give_up(clock: Clock) -> None:
+    circuits = Circuits(clock, patience_s=60.0)
+    circuits.failed(A, fail(UNREACHABLE))
+    clock.now += 1.01
+    assert circuits.admits(A)
+    clock.now += 59
+    assert not circuits.admits(A)
+    circuits.left(A)
+    assert circuits.admits(A)
+
+    class Cancelled(Ask):
+        async def __call__(self, one: Model[Any]) -> str:
+            await super().__call__(one)
+            raise asyncio.CancelledError
+
+    circuits.left(A)
+    with pytest.raises(asyncio.CancelledError):
+        await first_to_answer(circuits, [A, B], Cancelled())
+    assert circuits.admits(A)

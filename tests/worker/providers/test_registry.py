@@ -141,17 +141,36 @@ THE_DAY = date(2027, 1, 6)
 @pytest.mark.parametrize(
     ("today", "first", "follows"),
     [
-        (THE_DAY - timedelta(days=1), "openai/gpt-4o-mini-tts", [None, "openai/gpt-4o-mini-tts"]),
-        (THE_DAY, "openai/gpt-realtime-2.1-mini", [None, None]),
+        (THE_DAY - timedelta(days=1), "openai/gpt-4o-mini-tts", [set(), {"openai/gpt-4o-mini-tts"}]),
+        (THE_DAY, "openai/gpt-realtime-2.1-mini", [set(), set()]),
     ],
 )
 async def test_what_speaks_by_default_outlives_the_end_of_openais_speech_endpoint(
-    opened: Opened, today: date, first: str, follows: list[str | None]
+    opened: Opened, today: date, first: str, follows: list[set[str]]
 ) -> None:
     models = opened(openai_api_key="sk-x", today=today)
     assert models.tts()[0].entry.id == first
     assert len(models.tts()) == 2
     assert [model.follows for model in models.tts()] == follows
+
+
+@pytest.mark.parametrize("url", ["https://api.openai.com/v1/", "https://eu.api.openai.com/v1", None])
+async def test_openai_is_at_home_at_each_of_its_addresses(opened: Opened, url: str | None) -> None:
+    models = opened(openai_api_key="sk-x", openai_base_url=url, today=THE_DAY)
+    assert models.tts()[0].entry.id == "openai/gpt-realtime-2.1-mini"
+    assert models.tts()[0].voice("nova") == "marin"
+
+
+async def test_two_models_with_one_follower_have_it_once(opened: Opened) -> None:
+    models = opened(openai_api_key="sk-x", today=date(2026, 11, 25)).chat("openai/gpt-4o,openai/gpt-4.1")
+    assert [(model.entry.id, set(model.follows)) for model in models] == [
+        ("openai/gpt-4o", set()),
+        ("openai/gpt-6-sol", {"openai/gpt-4o", "openai/gpt-4.1"}),
+        ("openai/gpt-4.1", set()),
+    ]
+    later = opened(openai_api_key="sk-x", today=date(2027, 2, 1)).chat("openai/gpt-4o,openai/gpt-4.1")
+    assert [model.entry.id for model in later] == ["openai/gpt-6-sol", "openai/gpt-4o", "openai/gpt-4.1"]
+    assert not any(model.follows for model in later)
 
 
 async def test_another_servers_model_does_not_end_with_openais_of_the_same_name(opened: Opened) -> None:
@@ -168,6 +187,7 @@ async def test_an_unknown_voice_gives_way_to_the_models_own_where_its_voices_are
     assert custom.voice(None) is None
     elsewhere, _ = opened(openai_base_url="http://127.0.0.1:9/v1").tts("openai/tts-1")
     assert elsewhere.voice("af_heart") == "af_heart"
+    assert [custom.voice("nova", is_first=False), speech.voice("nova", is_first=False)] == [None, "nova"]
 
 
 async def test_what_an_operator_tells_of_a_server_of_their_own_holds(opened: Opened, tmp_path: Path) -> None:
