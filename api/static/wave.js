@@ -48,10 +48,7 @@ export function drawWave(container, options = {}) {
 
 function colours(container) {
   const style = getComputedStyle(container);
-  return {
-    waveColor: style.getPropertyValue("--sound-wave").trim() || "#7a858f",
-    progressColor: style.getPropertyValue("--sound-accent").trim() || "#0b6e69",
-  };
+  return { waveColor: style.color, progressColor: style.caretColor };
 }
 
 let watching = false;
