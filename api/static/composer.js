@@ -154,7 +154,7 @@ export class Composer {
         this.#choose(null);
         this.focus();
       } }, icon("close"));
-      this.#player = createPlayer({ load: async () => ({ blob: file }), messageId: null, durationS: null, t, lang: language(), downloadName: file.name });
+      this.#player = createPlayer({ load: async () => file, t, lang: language(), label: file.name, compact: true });
       this.chosen.append(h("p", { class: "chosen-name" }, icon("file"), h("bdi", {}, file.name), drop), this.#player.element);
     }
     this.#typed();

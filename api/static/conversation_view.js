@@ -3,7 +3,6 @@
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { icon } from "./icons.js";
-import { LazyPlayers } from "./lazy.js";
 import { announce, copy, toast } from "./notices.js";
 import { wordsOf } from "./problems.js";
 import { stageWords, TurnView } from "./turn_view.js";
@@ -29,7 +28,6 @@ export class ConversationView {
     this.scroller = h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": t("talk.log") }, this.older, this.hint, this.list);
     this.latest = h("button", { type: "button", class: "latest", hidden: true, "aria-label": t("talk.latest"), title: t("talk.latest"), onclick: () => this.toEnd({ smooth: true }) }, icon("down"));
     this.element = h("div", { class: "conversation" }, this.scroller, this.latest);
-    this.players = new LazyPlayers(this.scroller);
     this.#listen();
     this.#showAll();
   }
@@ -46,7 +44,6 @@ export class ConversationView {
     for (const off of this.#off) off();
     this.resizes.disconnect();
     for (const view of this.#views.values()) view.destroy();
-    this.players.destroy();
     this.element.remove();
   }
 
@@ -73,8 +70,8 @@ export class ConversationView {
 
   #viewOf(turn) {
     if (!this.#views.has(turn)) {
-      const { players, agentName, mayPlay } = this;
-      this.#views.set(turn, new TurnView(turn, { players, agentName, mayPlay, does: this.#does() }));
+      const { agentName, mayPlay } = this;
+      this.#views.set(turn, new TurnView(turn, { agentName, mayPlay, does: this.#does() }));
     }
     return this.#views.get(turn);
   }

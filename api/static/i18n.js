@@ -1,12 +1,11 @@
 // Words in the person's language, and numbers, dates and money as they are written in it.
 
-import * as sound from "./strings.sound.js";
 import { settings } from "./settings.js";
 import ar from "./strings.ar.js";
 import en from "./strings.en.js";
+import sound from "./strings.sound.js";
 
-const soundWords = sound.default ?? sound;
-const WORDS = { en: { ...en, ...soundWords.en }, ar: { ...ar, ...soundWords.ar } };
+const WORDS = { en: { ...en, ...sound.en }, ar: { ...ar, ...sound.ar } };
 const LOCALES = { en: "en", ar: "ar-u-nu-latn" }; // one kind of digits, as in players and prices
 
 export const LANGUAGES = { en: "English", ar: "العربية" };

@@ -26,7 +26,7 @@ const LINES = {
   language: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17zM3.5 12h17M12 3.5c5 5 5 12 0 17M12 3.5c-5 5-5 12 0 17",
   file: "M6 3.5h8l4.5 4.5v12.5H6zM14 3.5V8h4.5",
 };
-const SVG = "http://www.w3.org/20/svg";
+const SVG = "http://www.w3.org/2000/svg";
 
 /** A decorative icon: its button or text says what it means. */
 export function icon(name) {

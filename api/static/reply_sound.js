@@ -9,21 +9,24 @@ import { settings } from "./settings.js";
 import { isBeingSpoken } from "./turns.js";
 
 /** A player of a message's sound, which is fetched with the token that an address could not carry. */
-export function playerOf({ id, audio, blob, durationS, at }) {
-  const load = async (signal) => ({ blob: blob ?? (await (await send("GET", audio.url, { signal })).blob()) });
+export function playerOf({ id, audio, blob, durationS, at }, label) {
+  const load = async (signal) => blob ?? (await send("GET", audio.url, { signal })).blob();
   const downloadName = t("talk.download_name", { date: (at ?? new Date().toISOString()).slice(0, 19).replace(/[T:]/g, "-") });
-  return createPlayer({ load, messageId: id, durationS: audio?.durationS ?? durationS, t, lang: language(), downloadName });
+  const onSpeed = (rate) => {
+    settings.speed = rate;
+  };
+  const length = audio?.durationS ?? durationS;
+  return createPlayer({ load, messageId: id, durationS: length, t, lang: language(), downloadName, label, speed: settings.speed, onSpeed });
 }
 
 /** One reply's sound, in its place. `mayPlay()` says whether it may begin by itself now. */
 export class ReplySound {
-  #stream = null;
+  #player = null; // of what is being made, or of the whole
   #shown = null; // "offer", "stream", or the address of the whole
   #wasHeard = false;
 
-  constructor(place, players, mayPlay) {
+  constructor(place, mayPlay) {
     this.place = place;
-    this.players = players;
     this.mayPlay = mayPlay;
   }
 
@@ -62,9 +65,9 @@ export class ReplySound {
       this.update(turn);
     };
     const open = (signal) => send("GET", `job/${turn.jobId}/audio?stream=1`, { signal });
-    this.#stream = createStreamPlayer({ open, t, lang: language(), onEnded: over, onFirstSound: () => {} });
-    this.place.replaceChildren(this.#stream.element);
-    Promise.resolve(this.#stream.start()).catch(over);
+    this.#player = createStreamPlayer({ open, t, lang: language(), onEnded: over, onError: over });
+    this.place.replaceChildren(this.#player.element);
+    this.#player.start();
   }
 
   #showWhole(turn, url) {
@@ -73,17 +76,16 @@ export class ReplySound {
     this.#clear();
     this.#shown = url;
     this.place.hidden = false;
-    this.players.add(this.place, () => playerOf(turn.reply));
-    if (isNew && settings.autoPlay && this.mayPlay()) {
-      this.#wasHeard = true;
-      Promise.resolve(this.players.get(this.place).play()).catch(() => {}); // the browser may want a click first
-    }
+    this.#player = playerOf(turn.reply, t("talk.spoken_reply"));
+    this.place.replaceChildren(this.#player.element);
+    if (!isNew || !settings.autoPlay || !this.mayPlay()) return;
+    this.#wasHeard = true;
+    this.#player.play();
   }
 
   #clear() {
-    this.#stream?.destroy();
-    this.#stream = null;
-    this.players.remove(this.place);
+    this.#player?.destroy();
+    this.#player = null;
     this.#shown = null;
     this.place.replaceChildren();
     this.place.hidden = true;

@@ -18,17 +18,17 @@ const REDRAW_MS = 80; // of a reply that is being written
 export class TurnView {
   #drawn = {};
   #timer = null;
+  #player = null; // of the voice note
 
-  constructor(turn, { players, agentName, does, mayPlay }) {
+  constructor(turn, { agentName, does, mayPlay }) {
     this.turn = turn;
-    this.players = players;
     this.agentName = agentName;
     this.does = does;
     this.stage = null;
     this.said = messageParts("mine");
     this.reply = messageParts("theirs");
     this.state = h("div", { class: "state", hidden: true });
-    this.replySound = new ReplySound(this.reply.sound, players, mayPlay);
+    this.replySound = new ReplySound(this.reply.sound, mayPlay);
     this.element = h("li", { class: "turn" }, this.said.element, this.state, this.reply.element);
     this.update();
   }
@@ -47,7 +47,7 @@ export class TurnView {
   destroy() {
     clearTimeout(this.#timer);
     this.replySound.destroy();
-    this.players.remove(this.said.sound);
+    this.#player?.destroy();
     this.element.remove();
   }
 
@@ -57,10 +57,10 @@ export class TurnView {
     const isVoice = said.kind === "voice";
     if (this.#changed("at", said.at)) label(this.said, t("talk.you"), said.at);
     const sound = isVoice && (said.blob ?? said.audio?.url);
-    if (sound && !this.#drawn.sound) {
-      this.#drawn.sound = true;
+    if (sound && !this.#player) {
       this.said.sound.hidden = false;
-      this.players.add(this.said.sound, () => playerOf(this.turn.said));
+      this.#player = playerOf(said, t("talk.voice_note"));
+      this.said.sound.append(this.#player.element);
     }
     if (!this.#changed("said", said.text)) return;
     const words = isVoice && said.text === "" ? t("talk.no_speech") : (said.text ?? "");
