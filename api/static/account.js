@@ -50,6 +50,7 @@ async function showProfile(place, signOut) {
 async function changePassword() {
   const input = (autocomplete) => h("input", { type: "password", autocomplete, required: true, maxlength: "200", dir: "ltr" });
   const [now, next] = [input("current-password"), input("new-password")];
+  next.minLength = 8;
   const save = async () => keep(await post("auth/password", { current_password: now.value, new_password: next.value }));
   const fields = [field("current_password", t("me.password_now"), now), field("new_password", t("me.password_new"), next, t("sign.password_hint"))];
   const isDone = await openDialog(t("me.password"), (close) => dialogForm(close, { action: t("app.save"), save }, fields));

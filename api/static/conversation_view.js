@@ -106,7 +106,9 @@ export class ConversationView {
     const view = this.#viewOf(turn);
     this.list.insertBefore(view.element, this.#views.get(next)?.element ?? null);
     this.#showHints();
-    if (turn.outgoing) this.toEnd();
+    if (!turn.outgoing) return;
+    for (const other of this.#views.values()) other.settle();
+    this.toEnd();
   }
 
   #drop(turn) {

@@ -3,7 +3,7 @@
 import { h, newId } from "./dom.js";
 import { t } from "./i18n.js";
 import { icon } from "./icons.js";
-import { showFieldErrors } from "./problems.js";
+import { checkFilled, showFieldErrors } from "./problems.js";
 
 /** Open a dialog over the page; `build(close)` makes its body. Answers with what it is closed with, null on Esc. */
 export function openDialog(title, build, { wide = false } = {}) {
@@ -43,6 +43,7 @@ export function dialogForm(close, { action, isDanger = false, save }, ...fields)
     submit.disabled = true;
     wrong.hidden = true;
     try {
+      checkFilled(form);
       close((await save()) ?? true);
     } catch (error) {
       const words = showFieldErrors(form, error);
@@ -60,8 +61,8 @@ export function confirmDialog({ title, text, action, save }) {
   return openDialog(title, (close) => dialogForm(close, { action, isDanger: true, save }, h("p", { dir: "auto" }, text)));
 }
 
-/** A field with its label, its hint and its place for an error; `name` is the API's name for it. */
-export function field(name, label, input, hint = null) {
+/** A field with its label, its hint and its place for an error; `name` is the API's name for it, `button` one inside it. */
+export function field(name, label, input, hint = null, button = null) {
   const id = newId("field");
   const hintId = hint ? `${id}-hint` : null;
   const errorId = `${id}-error`;
@@ -71,7 +72,7 @@ export function field(name, label, input, hint = null) {
     "div",
     { class: "field", dataset: { field: name } },
     h("label", { for: id }, label),
-    input,
+    button ? h("span", { class: "with-button" }, input, button) : input,
     hint && h("p", { class: "hint", id: hintId }, hint),
     h("p", { class: "field-error", id: errorId, hidden: true }),
   );

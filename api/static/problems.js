@@ -35,6 +35,18 @@ export function showFieldErrors(form, error) {
   return first && shown.length === form.querySelectorAll("[aria-invalid]").length ? null : wordsOf(error);
 }
 
+/** Raise what the API would say of fields that are empty or too short, without asking it. */
+export function checkFilled(form) {
+  const errors = [];
+  for (const input of form.querySelectorAll("[required]")) {
+    const { field } = input.closest("[data-field]").dataset;
+    const { length } = input.value.trim();
+    if (length === 0) errors.push({ field, message: t("error.required") });
+    else if (length < input.minLength) errors.push({ field, message: t("error.short", { n: input.minLength }) });
+  }
+  if (errors.length) throw new Problem(422, { code: "invalid", errors }, null);
+}
+
 function setFieldError(place, words) {
   const input = place.querySelector("input, textarea, select");
   const message = place.querySelector(".field-error");

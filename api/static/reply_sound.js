@@ -39,6 +39,13 @@ export class ReplySound {
     else if (this.#shown) this.#clear();
   }
 
+  /** The whole for what was paused while it was made: there one can seek, and keep it. */
+  settle(turn) {
+    if (this.#shown !== "stream" || this.#player.element.dataset.state !== "paused" || !turn.reply?.audio) return;
+    this.#clear();
+    this.update(turn);
+  }
+
   /** Let go of everything. */
   destroy() {
     this.#clear();

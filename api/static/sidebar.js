@@ -125,7 +125,7 @@ export class Sidebar {
       { name: t("session.rename"), icon: "pencil", act: () => renameSession(this.library, session) },
       { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.library, session) },
     ]);
-    return h("li", { class: "row" }, h("a", { class: "session", href: `#/s/${session.id}`, dataset: { id: session.id }, title: name }, h("bdi", {}, name)), menu);
+    return h("li", { class: "row" }, h("a", { class: "session", href: `#/s/${session.id}`, dataset: { id: session.id }, title: name }, h("span", { dir: "auto" }, name)), menu);
   }
 }
 

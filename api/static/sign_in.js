@@ -5,7 +5,7 @@ import { field } from "./dialog.js";
 import { fill, h } from "./dom.js";
 import { language, LANGUAGES, t } from "./i18n.js";
 import { icon } from "./icons.js";
-import { showFieldErrors } from "./problems.js";
+import { checkFilled, showFieldErrors } from "./problems.js";
 import { settings } from "./settings.js";
 import { keep } from "./tokens.js";
 
@@ -19,7 +19,7 @@ export function signInView({ isRegistrationOpen, wasOver, onSignedIn }) {
 
 function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
   const name = h("input", { type: "text", name: "username", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, maxlength: "100", dir: "auto", autofocus: true });
-  const password = h("input", { type: "password", name: "password", autocomplete: isNew ? "new-password" : "current-password", required: true, maxlength: "200", dir: "ltr" });
+  const password = h("input", { type: "password", name: "password", autocomplete: isNew ? "new-password" : "current-password", required: true, minlength: isNew ? "8" : null, maxlength: "200", dir: "ltr" });
   const wrong = h("p", { class: "form-error", role: "alert", hidden: true });
   const submit = h("button", { type: "submit", class: "button wide-button" }, t(isNew ? "sign.up" : "sign.in"));
   const other = language() === "ar" ? "en" : "ar";
@@ -33,7 +33,7 @@ function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
     h("h1", {}, t(isNew ? "sign.up_title" : "sign.in_title")),
     wasOver && h("p", { class: "quiet", role: "status" }, t("sign.over")),
     field("username", t("sign.username"), name),
-    field("password", t("sign.password"), h("span", { class: "with-button" }, password, peek(password)), isNew ? t("sign.password_hint") : null),
+    field("password", t("sign.password"), password, isNew ? t("sign.password_hint") : null, peek(password)),
     wrong,
     submit,
     isRegistrationOpen ? h("button", { type: "button", class: "ghost-button", onclick: turn }, t(isNew ? "sign.to_in" : "sign.to_up")) : h("p", { class: "quiet" }, t("sign.closed")),
@@ -45,6 +45,7 @@ function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
     wrong.hidden = true;
     const given = { username: name.value, password: password.value };
     try {
+      checkFilled(form);
       if (isNew) await post("auth/register", given, { open: true });
       keep(await post("auth/login", given, { open: true }));
       onSignedIn();

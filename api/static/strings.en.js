@@ -239,6 +239,8 @@ export default {
   "error.offline": "You are offline. Connect to the internet and try again.",
   "error.unreachable": "The server can't be reached. Try again in a moment.",
   "error.unexpected": "Something unexpected happened. Try again; if it stays, reload the page.",
+  "error.required": "Fill this in.",
+  "error.short": { one: "At least {n} character.", other: "At least {n} characters." },
   "error.fields": "Check the marked fields.",
   "error.internal": "Something went wrong on the server. Try again in a moment.",
   "error.unauthorized": "You are not signed in any more. Sign in again.",
