@@ -41,11 +41,10 @@ export class Composer {
 
   /** Write for another session: its draft comes back. */
   open(sessionId) {
-    this.draftOf = sessionId;
-    this.#choose(null);
-    this.recorder.discard();
     this.text.value = read("drafts", {})[sessionId] ?? "";
-    this.#typed();
+    this.draftOf = sessionId;
+    this.recorder.discard();
+    this.#choose(null);
   }
 
   /** Put the cursor where one writes. */

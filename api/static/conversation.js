@@ -128,6 +128,7 @@ export class Conversation extends Signals {
       takeJob(turn, await get(`job/${turn.jobId}`)); // it has ended meanwhile: show how
     }
     if (verb === "retry") Object.assign(turn, { place: { last: null }, sentences: 0 });
+    else if (!isUnfinished(turn)) this.#moveUp(turn);
     this.emit("turn", turn);
     this.#attend();
   }
@@ -249,15 +250,16 @@ export class Conversation extends Signals {
     } else if (takeEvent(turn, event, data)) {
       this.emit("turn", turn);
       this.emit("heard", turn, event, data);
-      if (event === "end") this.#moveUp();
+      if (event === "end") this.#moveUp(turn);
       if (event === "status") this.#attend();
     }
   }
 
-  #moveUp() {
-    for (const turn of this.turns) {
+  /** A turn has ended: those behind it have one less before them. The next look says it exactly. */
+  #moveUp(ended) {
+    for (const turn of this.turns.slice(this.turns.indexOf(ended) + 1)) {
       if (!isUnfinished(turn) || turn.job.queue_position === 0) continue;
-      turn.job.queue_position -= 1; // the next look says it exactly
+      turn.job.queue_position -= 1;
       this.emit("turn", turn);
     }
   }

@@ -15,6 +15,7 @@ const MOST_ANNOUNCED = 600; // characters of a reply
 export class ConversationView {
   #views = new Map();
   #isAtEnd = true;
+  #top = 0;
   #off = [];
 
   /** `mayPlay()` says whether a reply may begin to sound by itself now. */
@@ -126,7 +127,8 @@ export class ConversationView {
       const next = this.conversation.turns[this.conversation.turns.indexOf(turn) + 1];
       if (!this.#views.has(turn)) list.insertBefore(this.#viewOf(turn).element, this.#views.get(next)?.element ?? below);
     }
-    for (const turn of this.conversation.turns) if (turn.said) this.#views.get(turn)?.update(); // a page may end within a turn
+    const first = this.conversation.turns[this.conversation.turns.indexOf(turns.at(-1)) + 1];
+    this.#views.get(first)?.update(); // a page may end within a turn
     this.#showHints();
     if (below) scroller.scrollTop += below.getBoundingClientRect().top - top;
     requestAnimationFrame(() => scroller.classList.remove("is-growing"));
@@ -135,7 +137,9 @@ export class ConversationView {
   #scrolled() {
     const { scroller } = this;
     const left = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
-    this.#isAtEnd = left < AT_END_PX;
+    if (left < AT_END_PX) this.#isAtEnd = true;
+    else if (scroller.scrollTop < this.#top) this.#isAtEnd = false; // somebody scrolled up; more text alone does not mean that
+    this.#top = scroller.scrollTop;
     this.latest.hidden = left < scroller.clientHeight / 2;
     if (scroller.scrollTop < NEAR_TOP_PX) this.#loadOlder();
   }

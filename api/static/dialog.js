@@ -17,8 +17,10 @@ export function openDialog(title, build, { wide = false } = {}) {
     const shut = h("button", { type: "button", class: "icon-button", "aria-label": t("app.close"), onclick: () => close() }, icon("close"));
     const head = h("header", {}, h("h2", { id }, title), shut);
     const dialog = h("dialog", { class: wide ? "wide" : null, "aria-labelledby": id }, head, build(close), h("div", { class: "toasts", role: "status" }));
+    const opener = document.activeElement;
     dialog.addEventListener("close", () => {
       dialog.remove();
+      if (!opener.isConnected) focusAgain(opener.dataset.key);
       resolve(result);
     });
     dialog.addEventListener("pointerdown", (event) => event.target === dialog && close());
@@ -26,6 +28,12 @@ export function openDialog(title, build, { wide = false } = {}) {
     dialog.showModal();
     (dialog.querySelector("[autofocus]") ?? dialog.querySelector("form input, form textarea, .actions button"))?.focus();
   });
+}
+
+/** What opened the dialog was drawn anew, or is gone: the focus goes to what is in its place, else to the conversation. */
+function focusAgain(key) {
+  const same = key && document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  (same || document.querySelector("main textarea, main"))?.focus();
 }
 
 /**

@@ -14,8 +14,7 @@ const banner = h("div", { class: "banner", role: "status", "aria-live": "polite"
 
 /** Put the places for notices into the page. */
 export function install() {
-  document.body.prepend(banner);
-  document.body.append(spoken, toasts);
+  document.body.append(spoken, h("div", { class: "notices" }, banner, toasts));
   connection.on("online", () => show(false));
   connection.on("offline", () => show(true));
   addEventListener("offline", () => show(true));

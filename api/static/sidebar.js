@@ -41,7 +41,8 @@ export class Sidebar {
     const me = this.me();
     const balance = me?.balance ?? null;
     fill(this.account, icon("user"), h("span", { class: "account-name" }, h("bdi", {}, me?.username ?? t("side.account"))), balance !== null && h("span", { class: "balance", dir: "ltr", title: t("side.balance") }, money(balance)));
-    this.account.setAttribute("aria-label", balance === null ? t("side.account") : `${t("side.account")}, ${t("side.balance")} ${money(balance)}`);
+    const said = [me?.username, t("side.account"), balance !== null && `${t("side.balance")} ${money(balance)}`];
+    this.account.setAttribute("aria-label", said.filter(Boolean).join(", "));
   }
 
   destroy() {
@@ -86,7 +87,7 @@ export class Sidebar {
 
   #show() {
     const wanted = folded(this.search.value);
-    const focused = document.activeElement?.dataset?.id;
+    const focused = this.groups.contains(document.activeElement) && document.activeElement.dataset.key;
     const groups = [];
     for (const agent of this.#agents()) {
       const mine = this.library.sessions.filter((session) => session.agent_id === agent.id);
@@ -98,7 +99,7 @@ export class Sidebar {
     if (this.library.hasMore && !wanted) groups.push(h("button", { type: "button", class: "ghost-button", onclick: () => this.library.more() }, t("app.more")));
     fill(this.groups, groups);
     this.mark(this.#current);
-    if (focused) this.groups.querySelector(`[data-id="${focused}"]`)?.focus();
+    if (focused) this.groups.querySelector(`[data-key="${focused}"]`)?.focus();
   }
 
   #agents() {
@@ -109,8 +110,8 @@ export class Sidebar {
   }
 
   #group(agent, sessions, wanted) {
-    const start = h("button", { type: "button", class: "icon-button small", "aria-label": t("side.new_with", { name: agent.name }), title: t("side.new_with", { name: agent.name }), onclick: () => this.does.start(agent.id) }, icon("plus"));
-    const menu = menuButton(t("side.actions", { name: agent.name }), [
+    const start = h("button", { type: "button", class: "icon-button small", dataset: { key: `new-${agent.id}` }, "aria-label": t("side.new_with", { name: agent.name }), title: t("side.new_with", { name: agent.name }), onclick: () => this.does.start(agent.id) }, icon("plus"));
+    const menu = menuButton(t("side.actions", { name: agent.name }), `agent-${agent.id}`, [
       { name: t("agent.edit_item"), icon: "pencil", act: () => agentDialog(this.library, agent) },
       { name: t("agent.delete_item"), icon: "trash", isDanger: true, act: () => deleteAgent(this.library, agent) },
     ]);
@@ -121,11 +122,11 @@ export class Sidebar {
 
   #session(session) {
     const name = nameOf(session);
-    const menu = menuButton(t("side.actions", { name }), [
+    const menu = menuButton(t("side.actions", { name }), `session-${session.id}`, [
       { name: t("session.rename"), icon: "pencil", act: () => renameSession(this.library, session) },
       { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.library, session) },
     ]);
-    return h("li", { class: "row" }, h("a", { class: "session", href: `#/s/${session.id}`, dataset: { id: session.id }, title: name }, h("span", { dir: "auto" }, name)), menu);
+    return h("li", { class: "row" }, h("a", { class: "session", href: `#/s/${session.id}`, dataset: { id: session.id, key: `open-${session.id}` }, title: name }, h("span", { dir: "auto" }, name)), menu);
   }
 }
 

@@ -61,11 +61,15 @@ function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
 }
 
 function peek(password) {
-  const button = h("button", { type: "button", class: "ghost-button small", "aria-pressed": "false", onclick: () => {
+  const button = h("button", { type: "button", class: "ghost-button small", onclick: () => {
     const isShown = password.type === "text";
     password.type = isShown ? "password" : "text";
-    button.setAttribute("aria-pressed", String(!isShown));
-    button.textContent = t(isShown ? "sign.show" : "sign.hide");
-  } }, t("sign.show"));
+    show(!isShown);
+  } });
+  const show = (isShown) => {
+    button.setAttribute("aria-label", t(isShown ? "sign.hide" : "sign.show"));
+    button.textContent = t(isShown ? "sign.hide_short" : "sign.show_short");
+  };
+  show(false);
   return button;
 }

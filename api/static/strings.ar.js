@@ -2,7 +2,7 @@
 
 export default {
   "app.name": "Parley",
-  "app.skip": "انتقل إلى مربّع الرسالة",
+  "app.skip": "انتقل إلى المحادثة",
   "app.starting": "جارٍ التشغيل…",
   "app.cannot_start": "الخادم لا يجيب",
   "app.cannot_start_what": "تأكّد من أنه يعمل. ستعيد هذه الصفحة المحاولة من تلقاء نفسها.",
@@ -166,6 +166,8 @@ export default {
   "sign.password_hint": "8 أحرف على الأقل.",
   "sign.show": "أظهر كلمة المرور",
   "sign.hide": "أخفِ كلمة المرور",
+  "sign.show_short": "إظهار",
+  "sign.hide_short": "إخفاء",
   "sign.to_up": "لا حساب لديك؟ أنشئ واحدًا",
   "sign.to_in": "لديك حساب؟ سجّل الدخول",
   "sign.closed": "المسؤول هو من ينشئ الحسابات هنا.",

@@ -2,7 +2,7 @@
 
 export default {
   "app.name": "Parley",
-  "app.skip": "Skip to the message box",
+  "app.skip": "Skip to the conversation",
   "app.starting": "Starting…",
   "app.cannot_start": "The server does not answer",
   "app.cannot_start_what": "Check that it is running. This page tries again by itself.",
@@ -166,6 +166,8 @@ export default {
   "sign.password_hint": "At least 8 characters.",
   "sign.show": "Show the password",
   "sign.hide": "Hide the password",
+  "sign.show_short": "Show",
+  "sign.hide_short": "Hide",
   "sign.to_up": "No account yet? Create one",
   "sign.to_in": "Have an account? Sign in",
   "sign.closed": "Accounts are made by an administrator here.",

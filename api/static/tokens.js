@@ -2,11 +2,11 @@
 
 import { onOtherTab, read, write } from "./kept.js";
 
-const EARLY_MS = 30_000;
+const EARLY_MS = 30_000; // or a quarter of a token's life, if that is less
 const LOCK = "parley.refresh";
 const LEASE_MS = 15_000;
 
-/** What is kept of the login: `access`, `refresh` and `until`, the moment when `access` ends; null when signed out. */
+/** What is kept of the login: `access`, `refresh` and `until`, the moment from which `access` is not used any more; null when signed out. */
 export const kept = () => read("tokens");
 
 /** Whether somebody has signed in here. */
@@ -15,7 +15,8 @@ export const isSignedIn = () => kept() !== null;
 /** Keep a TokenPair of the API; null signs out. */
 export function keep(pair) {
   if (pair === null) return write("tokens", null);
-  const until = Date.now() + pair.expires_in * 1_000;
+  const life = pair.expires_in * 1_000;
+  const until = Date.now() + life - Math.min(EARLY_MS, life / 4);
   return write("tokens", { access: pair.access_token, refresh: pair.refresh_token, until });
 }
 
@@ -32,7 +33,7 @@ export function onSignInElsewhere(listener) {
 export async function current(refresh) {
   const tokens = kept();
   if (!tokens) return null;
-  if (tokens.until - Date.now() > EARLY_MS) return tokens.access;
+  if (tokens.until > Date.now()) return tokens.access;
   return renew(tokens.access, refresh);
 }
 

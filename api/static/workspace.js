@@ -39,9 +39,10 @@ export class Workspace {
   show(root) {
     const does = { start: (agentId) => this.start(agentId), openSettings: () => settingsDialog(this.health.version), close: () => this.#drawer(false) };
     this.sidebar = new Sidebar(this.library, { does, me: () => this.#me });
-    this.main = h("main", { id: "main" });
+    this.main = h("main", { id: "main", tabindex: "-1" });
+    const skip = h("button", { type: "button", class: "skip", onclick: () => (this.#composer ?? this.main).focus() }, t("app.skip"));
     const veil = h("div", { class: "veil", onclick: () => this.#drawer(false) });
-    this.shell = h("div", { class: "shell" }, this.sidebar.element, veil, this.main);
+    this.shell = h("div", { class: "shell" }, skip, this.sidebar.element, veil, this.main);
     fill(root, this.shell);
     const { signal } = this.#off;
     addEventListener("hashchange", () => this.#route(), { signal });
@@ -130,7 +131,7 @@ export class Workspace {
     this.title = h("h1", { dir: "auto" });
     this.subtitle = h("p", { class: "quiet", dir: "auto" });
     this.#showTitle(session);
-    const menu = menuButton(t("side.actions", { name: nameOf(session) }), [
+    const menu = menuButton(t("side.actions", { name: nameOf(session) }), "head", [
       { name: t("session.rename"), icon: "pencil", act: () => renameSession(this.library, session) },
       { name: t("agent.edit"), icon: "settings", act: () => agentDialog(this.library, this.library.agent(session.agent_id)) },
       { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.library, session) },
