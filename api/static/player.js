@@ -100,8 +100,7 @@ export function createPlayer(options) {
     const picture = await pictureOf(blob).catch(() => null); // what cannot be drawn may be played all the same
     if (signal.aborted || !picture) return;
     length = picture.duration || length;
-    surfer = drawWave(wave, { media: audio });
-    surfer.load(url, [picture.peaks], length).catch(() => {});
+    surfer = drawWave(wave, { media: audio, peaks: [picture.peaks], duration: length });
     element.dataset.drawn = "";
     show();
   }

@@ -20,9 +20,9 @@ FLAGS = (
     "--disable-domain-reliability",
     "--no-first-run",
     "--no-pings",
-    "--host-resolver-rules=MAP * 127.0.0.1",
+    "--autoplay-policy=document-user-activation-required",  # as people's browsers have it, and headless ones not
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-FOREIGN = "parley.example"  # a name for this machine that a browser does not take for it
 
 
 def program() -> str:

@@ -7,6 +7,7 @@ may be used. Whatever the page complains of fails the test, unless `watch.allow(
 """
 
 import mimetypes
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from tests.e2e.browser.chromium import launch, program
 from tests.e2e.browser.person import Bench
 from tests.e2e.browser.sounds import with_pause
 from tests.e2e.browser.watch import Watch
+from tests.fakes.mp3 import mp3_of
 from tests.live import Live
 
 BENCH = Path(__file__).parent / "static"
@@ -82,15 +84,19 @@ async def person(page: Page, parley_without_worker: Live) -> Bench:
 
 
 async def watched(context: BrowserContext, watch: Watch) -> Page:
-    """A page that also knows the bench, under the policy of Parley's own page."""
+    """A page that also knows the bench, under the policy of Parley's own page: its files, our samples and tone-SECONDS.mp3."""
     page = await context.new_page()
     page.set_default_timeout(PATIENCE_MS)
-    await page.route("**/bench/*", _bench)
+    await page.route("**/bench/**", _bench)
     await watch.over(page)
     return page
 
 
 async def _bench(route: Route) -> None:
-    file = BENCH / Path(urlsplit(route.request.url).path).name
-    kind = mimetypes.guess_type(file.name)[0]
-    await route.fulfill(path=file, content_type=kind, headers={**PAGE_HEADERS, "Content-Type": str(kind)})
+    name = Path(urlsplit(route.request.url).path).name
+    kind = str(mimetypes.guess_type(name)[0])
+    if tone := re.fullmatch(r"tone-(\d+)\.mp3", name):
+        body = mp3_of(int(tone[1]))
+    else:
+        body = (BENCH / name if (BENCH / name).is_file() else SAMPLES / name).read_bytes()
+    await route.fulfill(body=body, headers={**PAGE_HEADERS, "Content-Type": kind})
