@@ -36,9 +36,10 @@ def program() -> str:
 async def launch(playwright: Playwright, microphone: Path | None) -> Browser:
     """A browser whose microphone hears a WAV file over and over, or that has none.
 
-    The path must be absolute: of a relative one it hears silence and says nothing.
+    The path is absolute: of a relative one it hears silence and says nothing.
     """
     flags = [*FLAGS]
     if microphone is not None:
-        flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone.absolute()}"]
+        assert microphone.is_absolute()
+        flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}"]
     return await playwright.chromium.launch(executable_path=program(), args=flags, chromium_sandbox=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.async_api import Locator, Page, expect
 
-SPOKEN_S = 1.2  # long enough for some of what the microphone hears to be speech
+SPOKEN_S = 0.8  # long enough for some of what the microphone hears to be speech
 
 
 class Person:

@@ -1,7 +1,6 @@
 """No microphone, no permission, no safe page: said in words, with what to do."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Route, expect
@@ -9,7 +8,6 @@ from playwright.async_api import Browser, BrowserContext, Route, expect
 from tests.e2e.browser.conftest import watched
 from tests.e2e.browser.person import Bench
 from tests.e2e.browser.watch import Watch
-from tests.live import Live
 
 FOREIGN = "http://parley.example"
 
@@ -28,12 +26,12 @@ async def deaf(browser_without_microphone: Browser) -> AsyncIterator[BrowserCont
         yield context
 
 
-async def told(context: BrowserContext, live: Live, watch: Watch, before: str = "", **where: Any) -> str:
+async def told(context: BrowserContext, base: str, watch: Watch, before: str = "", lang: str = "en") -> str:
     """What a person is told who clicks, as the key of the words."""
-    person = Bench(await watched(context, watch), where.get("base", str(live.http.base_url).rstrip("/")))
+    person = Bench(await watched(context, watch), base)
     if before:
         await person.page.add_init_script(before)
-    await person.begin(lang=where.get("lang", "en"))
+    await person.begin(lang=lang)
     await person.recorder()
     await person.button("rec.record").click()
     await person.state("error")
@@ -46,35 +44,34 @@ async def told(context: BrowserContext, live: Live, watch: Watch, before: str = 
     return key
 
 
-async def test_denied(refused: BrowserContext, parley_without_worker: Live, watch: Watch) -> None:
-    assert await told(refused, parley_without_worker, watch) == "rec.denied"
+async def test_denied(refused: BrowserContext, bench_url: str, watch: Watch) -> None:
+    assert await told(refused, bench_url, watch) == "rec.denied"
 
 
-async def test_denied_in_arabic(refused: BrowserContext, parley_without_worker: Live, watch: Watch) -> None:
-    assert await told(refused, parley_without_worker, watch, lang="ar") == "rec.denied"
+async def test_denied_in_arabic(refused: BrowserContext, bench_url: str, watch: Watch) -> None:
+    assert await told(refused, bench_url, watch, lang="ar") == "rec.denied"
 
 
-async def test_none(deaf: BrowserContext, parley_without_worker: Live, watch: Watch) -> None:
-    assert await told(deaf, parley_without_worker, watch) == "rec.none"
+async def test_none(deaf: BrowserContext, bench_url: str, watch: Watch) -> None:
+    assert await told(deaf, bench_url, watch) == "rec.none"
 
 
-async def test_a_page_that_is_not_safe(context: BrowserContext, parley_without_worker: Live, watch: Watch) -> None:
+async def test_a_page_that_is_not_safe(context: BrowserContext, bench_url: str, watch: Watch) -> None:
     """By http from another machine than the browser's own."""
-    base = str(parley_without_worker.http.base_url).rstrip("/")
 
     async def from_afar(route: Route) -> None:
-        await route.fulfill(response=await route.fetch(url=base + route.request.url.removeprefix(FOREIGN)))
+        await route.fulfill(response=await route.fetch(url=bench_url + route.request.url.removeprefix(FOREIGN)))
 
     await context.route(f"{FOREIGN}/**", from_afar)
-    assert await told(context, parley_without_worker, watch, base=FOREIGN) == "rec.insecure"
+    assert await told(context, FOREIGN, watch) == "rec.insecure"
 
 
-async def test_a_browser_that_cannot_record(context: BrowserContext, parley_without_worker: Live, watch: Watch) -> None:
-    assert await told(context, parley_without_worker, watch, "delete globalThis.MediaRecorder") == "rec.unsupported"
+async def test_a_browser_that_cannot_record(context: BrowserContext, bench_url: str, watch: Watch) -> None:
+    assert await told(context, bench_url, watch, "delete globalThis.MediaRecorder") == "rec.unsupported"
 
 
-async def test_in_use(context: BrowserContext, parley_without_worker: Live, watch: Watch) -> None:
-    assert await told(context, parley_without_worker, watch, IN_USE) == "rec.busy"
+async def test_in_use(context: BrowserContext, bench_url: str, watch: Watch) -> None:
+    assert await told(context, bench_url, watch, IN_USE) == "rec.busy"
 
 
 # What a browser says whose microphone another program has; none can be had here.

@@ -1,7 +1,5 @@
 """The microphone button: clicked, held, looked at, sent, and what it says when there is nothing to hear."""
 
-from typing import Any
-
 import pytest
 from playwright.async_api import expect
 
@@ -25,7 +23,7 @@ async def test_clicked_and_clicked_again_it_records_what_is_sent(person: Bench) 
     info = await person.ask("sent[0]")
     assert info["filename"] == "recording.webm"
     assert duration == pytest.approx(info["duration_s"], abs=0.3)
-    assert duration > 0.9
+    assert duration > 0.7
     assert loudness > LOUD
     assert await person.ask("states") == ["asking", "recording", "preview", "sending", "idle"]
 
