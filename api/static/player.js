@@ -29,13 +29,11 @@ export function createPlayer(options) {
   const wave = make("div", { class: "player-wave" });
   const slider = make("div", { class: "player-seek", role: "slider", tabindex: "0", "aria-label": t("play.seek") }, wave);
   const time = make("span", { class: "player-time" });
-  const stopButton = iconButton("player-stop", "stop", t("play.stop"));
-  const speed = compact ? null : speedChoice(t, lang);
-  const download = compact ? null : iconButton("player-download", "download", t("play.download"));
-  const trouble = make("p", { class: "player-error", dir: "auto", hidden: true });
-  const audio = make("audio", { preload: "auto" });
-  element.append(toggle, slider, time, ...[speed, stopButton, download].filter(Boolean), trouble, audio);
+  element.append(toggle, slider, time);
 
+  let audio = null; // it and what else is dear to thousands comes when it is first seen or played
+  let speed = null;
+  let trouble = null;
   let length = durationS || 0;
   let file = null; // the promise of the Blob while it is wanted
   let url = null;
@@ -44,6 +42,36 @@ export function createPlayer(options) {
   let visible = false;
   let wanted = false; // asked to play, whether or not it sounds yet
   let place = 0; // where to begin, while nothing is loaded
+
+  function furnish() {
+    if (audio) return;
+    audio = make("audio", { preload: "auto" });
+    trouble = make("p", { class: "player-error", dir: "auto", hidden: true });
+    const stopButton = iconButton("player-stop", "stop", t("play.stop"));
+    stopButton.addEventListener("click", stop);
+    element.append(stopButton, trouble, audio);
+    if (!compact) {
+      speed = speedChoice(t, lang);
+      const download = iconButton("player-download", "download", t("play.download"));
+      stopButton.before(speed);
+      stopButton.after(download);
+      download.addEventListener("click", save);
+      speed.addEventListener("change", () => {
+        chosenSpeed = Number(speed.value);
+        setSpeed(chosenSpeed);
+        onSpeed?.(chosenSpeed);
+      });
+    }
+    audio.addEventListener("play", () => soundsNow(audio));
+    audio.addEventListener("playing", () => setState("playing"));
+    audio.addEventListener("pause", () => {
+      wanted = false;
+      if (element.dataset.state !== "error") setState("paused");
+    });
+    audio.addEventListener("timeupdate", show);
+    audio.addEventListener("seeked", show);
+    audio.addEventListener("error", () => url && fail(audio.error));
+  }
 
   function setState(state) {
     element.dataset.state = state;
@@ -90,6 +118,7 @@ export function createPlayer(options) {
 
   async function ready() {
     const { signal } = loading;
+    furnish();
     const blob = await fetched();
     signal.throwIfAborted();
     if (url) return;
@@ -100,8 +129,7 @@ export function createPlayer(options) {
     const picture = await pictureOf(blob).catch(() => null); // what cannot be drawn may be played all the same
     if (signal.aborted || !picture) return;
     length = picture.duration || length;
-    surfer = drawWave(wave, { media: audio });
-    surfer.load(url, [picture.peaks], length).catch(() => {});
+    surfer = drawWave(wave, { media: audio, peaks: [picture.peaks], duration: length });
     element.dataset.drawn = "";
     show();
   }
@@ -134,6 +162,7 @@ export function createPlayer(options) {
   }
 
   async function play() {
+    furnish();
     trouble.hidden = true;
     wanted = true;
     setState("loading");
@@ -151,7 +180,7 @@ export function createPlayer(options) {
 
   function pause() {
     wanted = false;
-    audio.pause();
+    audio?.pause();
     setState("paused");
   }
 
@@ -197,28 +226,13 @@ export function createPlayer(options) {
     look(isVisible) {
       visible = isVisible;
       if (!visible) return;
+      furnish();
       const { signal } = loading;
       setTimeout(() => visible && !signal.aborted && ready().catch(() => {}), LOOKED_AT_MS); // told when it is played
     },
   };
 
   toggle.addEventListener("click", () => (wanted ? pause() : play()));
-  stopButton.addEventListener("click", stop);
-  download?.addEventListener("click", save);
-  speed?.addEventListener("change", () => {
-    chosenSpeed = Number(speed.value);
-    setSpeed(chosenSpeed);
-    onSpeed?.(chosenSpeed);
-  });
-  audio.addEventListener("play", () => soundsNow(audio));
-  audio.addEventListener("playing", () => setState("playing"));
-  audio.addEventListener("pause", () => {
-    wanted = false;
-    if (element.dataset.state !== "error") setState("paused");
-  });
-  audio.addEventListener("timeupdate", show);
-  audio.addEventListener("seeked", show);
-  audio.addEventListener("error", () => url && fail(audio.error));
   seekBy(slider, { length: () => length, here, seek, toggle: () => toggle.click() });
   setState("paused");
   show();

@@ -136,7 +136,7 @@ export function createStreamPlayer({ open, t, onEnded, onFirstSound, onError }) 
   audio.addEventListener("waiting", () => !audio.paused && setState("loading"));
   audio.addEventListener("pause", () => !over && !audio.ended && setState("paused"));
   audio.addEventListener("timeupdate", () => {
-    time.textContent = clock(audio.currentTime);
+    if (!over) time.textContent = clock(audio.currentTime);
   });
   audio.addEventListener("ended", () => close("ended") && onEnded?.({ stopped: false }));
   audio.addEventListener("error", () => !over && fail(audio.error));

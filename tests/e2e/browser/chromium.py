@@ -20,9 +20,9 @@ FLAGS = (
     "--disable-domain-reliability",
     "--no-first-run",
     "--no-pings",
-    "--host-resolver-rules=MAP * 127.0.0.1",
+    "--autoplay-policy=document-user-activation-required",  # as people's browsers have it, and headless ones not
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-FOREIGN = "parley.example"  # a name for this machine that a browser does not take for it
 
 
 def program() -> str:
@@ -36,9 +36,10 @@ def program() -> str:
 async def launch(playwright: Playwright, microphone: Path | None) -> Browser:
     """A browser whose microphone hears a WAV file over and over, or that has none.
 
-    The path must be absolute: of a relative one it hears silence and says nothing.
+    The path is absolute: of a relative one it hears silence and says nothing.
     """
     flags = [*FLAGS]
     if microphone is not None:
-        flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone.absolute()}"]
+        assert microphone.is_absolute()
+        flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}"]
     return await playwright.chromium.launch(executable_path=program(), args=flags, chromium_sandbox=False)

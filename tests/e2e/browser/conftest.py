@@ -1,12 +1,13 @@
 """A real browser before a real Parley.
 
-    async def test_it(person: Bench, watch: Watch) -> None:
-
-`person` sits before a page of a live Parley (`parley`: API, worker, scripted models) whose microphone hears speech and
-may be used. Whatever the page complains of fails the test, unless `watch.allow("pattern")` expects it.
+`page` is one whose microphone hears speech and may be used; whatever it complains of fails the test, unless
+`watch.allow("pattern")` expects it. `person` sits before the bench, where the recorder and the players are alone. Before a
+whole Parley (`parley`: API, worker, scripted models in `fake`) sits `Person(page, base_of(parley))`.
 """
 
 import mimetypes
+import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,12 +16,15 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Playwright, Route, async_playwright
 
 from api.pages import PAGE_HEADERS
+from shared.audio.pool import AudioPool
+from shared.config import Settings
 from tests.conftest import SAMPLES
 from tests.e2e.browser.chromium import launch, program
 from tests.e2e.browser.person import Bench
 from tests.e2e.browser.sounds import with_pause
 from tests.e2e.browser.watch import Watch
-from tests.live import Live
+from tests.fakes.mp3 import mp3_of
+from tests.live import Live, live_parley
 
 BENCH = Path(__file__).parent / "static"
 PATIENCE_MS = 15_000
@@ -42,7 +46,7 @@ async def playwright() -> AsyncIterator[Playwright]:
 @pytest.fixture(scope="session")
 async def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
     """Its microphone hears somebody speak, then pause, over and over."""
-    speech = with_pause(SAMPLES / "en_01_pcm16_16k.wav", tmp_path_factory.mktemp("microphone") / "speech.wav", 2.5)
+    speech = with_pause(SAMPLES / "en_01_pcm16_16k.wav", tmp_path_factory.mktemp("microphone") / "speech.wav")
     browser = await launch(playwright, speech)
     yield browser
     await browser.close()
@@ -75,22 +79,44 @@ async def page(context: BrowserContext, watch: Watch) -> Page:
     return await watched(context, watch)
 
 
+@pytest.fixture(scope="session")
+async def bench_url(
+    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory, audio_pool: AudioPool
+) -> AsyncIterator[str]:
+    """One Parley for all tests of the bench, which ask it for nothing but its files."""
+    folder = tmp_path_factory.mktemp("bench")
+    shutil.copy(sqlite_template, folder / "parley.db")
+    url = f"sqlite+aiosqlite:///{folder / 'parley.db'}"
+    settings = Settings(_env_file=None, env="TEST", data_dir=folder, port=0, database_url=url)
+    async with live_parley(settings, audio_pool, work=False) as live:
+        yield base_of(live)
+
+
 @pytest.fixture
-async def person(page: Page, parley_without_worker: Live) -> Bench:
-    """At the bench, whose Parley has no worker."""
-    return Bench(page, str(parley_without_worker.http.base_url).rstrip("/"))
+def person(page: Page, bench_url: str) -> Bench:
+    """At the bench."""
+    return Bench(page, bench_url)
+
+
+def base_of(live: Live) -> str:
+    """Where a browser finds it."""
+    return str(live.http.base_url).rstrip("/")
 
 
 async def watched(context: BrowserContext, watch: Watch) -> Page:
-    """A page that also knows the bench, under the policy of Parley's own page."""
+    """A page that also knows the bench, under the policy of Parley's own page: its files, our samples and tone-SECONDS.mp3."""
     page = await context.new_page()
     page.set_default_timeout(PATIENCE_MS)
-    await page.route("**/bench/*", _bench)
+    await page.route("**/bench/**", _bench)
     await watch.over(page)
     return page
 
 
 async def _bench(route: Route) -> None:
-    file = BENCH / Path(urlsplit(route.request.url).path).name
-    kind = mimetypes.guess_type(file.name)[0]
-    await route.fulfill(path=file, content_type=kind, headers={**PAGE_HEADERS, "Content-Type": str(kind)})
+    name = Path(urlsplit(route.request.url).path).name
+    kind = str(mimetypes.guess_type(name)[0])
+    if tone := re.fullmatch(r"tone-(\d+)\.mp3", name):
+        body = mp3_of(int(tone[1]))
+    else:
+        body = (BENCH / name if (BENCH / name).is_file() else SAMPLES / name).read_bytes()
+    await route.fulfill(body=body, headers={**PAGE_HEADERS, "Content-Type": kind})

@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.async_api import Locator, Page, expect
 
-SPOKEN_S = 1.2  # long enough for some of what the microphone hears to be speech
+SPOKEN_S = 0.8  # long enough for some of what the microphone hears to be speech
 
 
 class Person:
@@ -81,13 +81,16 @@ class Person:
 
 WORDS = "import('/static/strings.sound.js').then((words) => words.default[document.documentElement.lang])"
 LISTEN = """async (audio) => {
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
+  const stream = audio.captureStream();
+  while (!stream.getAudioTracks().length) await pause();
   const context = new AudioContext();
   const analyser = context.createAnalyser();
-  context.createMediaStreamSource(audio.captureStream()).connect(analyser);
+  context.createMediaStreamSource(stream).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);
   let loudest = 0;
   while (loudest < 0.02 && !audio.ended) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause();
     analyser.getFloatTimeDomainData(samples);
     loudest = Math.max(loudest, ...samples.map(Math.abs));
   }

@@ -34,7 +34,7 @@ class Watch:
     def verify(self) -> None:
         """Fail if there was anything that was not allowed."""
         unexpected = [one for one in self.complaints if not any(re.search(two, one) for two in self._allowed)]
-        assert unexpected == []
+        assert not unexpected, unexpected
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
