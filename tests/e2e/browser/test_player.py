@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, expect
 
-from tests.e2e.browser.person import Bench
+from tests.e2e.browser.bench import Bench
 from tests.e2e.browser.watch import Watch
 from tests.fakes.mp3 import mp3_of
 

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.browser.person import Bench
+from tests.e2e.browser.bench import Bench
 from tests.e2e.browser.sounds import heard
 
 LOUD = 0.02  # of full scale: speech, not a room

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
 
-from tests.e2e.browser.person import Bench
+from tests.e2e.browser.bench import Bench
 
 GRAVE = {"serious", "critical"}
 ARABIC = re.compile(r"[\u0600-\u06ff]")
