@@ -245,9 +245,9 @@ class Player {
   }
 
   #show() {
-    const longest = Math.max(1, Math.round(this.#length));
-    const now = this.#length ? Math.min(this.#here, this.#length) : this.#here;
-    const shown = { time: clock(now), total: clock(this.#length) };
+    const longest = Math.max(1, Math.round(this.#length)); // no sound is 0:00 long
+    const now = this.#length && this.#here >= this.#length ? longest : this.#here;
+    const shown = { time: clock(now), total: clock(longest) };
     this.time.textContent = `${shown.time} / ${shown.total}`;
     this.slider.setAttribute("aria-valuemin", "0");
     this.slider.setAttribute("aria-valuemax", String(longest));

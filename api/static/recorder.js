@@ -272,6 +272,7 @@ class Recorder {
     this.button.hidden = !this.preview.hidden;
     rename(this.button, this.t(this.#isListening ? "rec.stop" : "rec.record"));
     setIcon(this.button, this.#isListening ? "stop" : "microphone");
+    this.button.toggleAttribute("data-on", this.#isListening);
     this.button.setAttribute("aria-disabled", String(state === "sending"));
     if (!this.#isListening) this.button.title = this.t("rec.hint");
     this.note.textContent = text;
