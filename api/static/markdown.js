@@ -28,12 +28,15 @@ const RULES = {
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };
-const BLOCKS = "p, li, h1, h2, h3, h4, h5, h6, blockquote, td, th";
+const BLOCKS = "p, li, h1, h2, h3, h4, h5, h6, td, th";
+const HOLDERS = "ul, ol, blockquote, table"; // of blocks: `auto` looks past what has a direction of its own
+const FROM_RIGHT = /\p{Script=Arabic}|\p{Script=Hebrew}|\p{Script=Syriac}|\p{Script=Thaana}/u;
 
 /** A fragment that shows a text. */
 export function rendered(text) {
   const fragment = purifier.sanitize(marked.parse(text), RULES);
   for (const block of fragment.querySelectorAll(BLOCKS)) block.dir = "auto";
+  for (const holder of fragment.querySelectorAll(HOLDERS)) holder.dir = directionOf(holder.textContent);
   for (const link of fragment.querySelectorAll("a")) {
     link.rel = "noopener noreferrer nofollow";
     link.target = "_blank";
@@ -45,6 +48,12 @@ export function rendered(text) {
     scroller.append(table);
   }
   return fragment;
+}
+
+/** The direction of a text: that of its first letter. */
+export function directionOf(text) {
+  const [letter] = /\p{L}/u.exec(text) ?? [""];
+  return FROM_RIGHT.test(letter) ? "rtl" : "ltr";
 }
 
 function frame(pre) {

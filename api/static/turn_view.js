@@ -3,7 +3,7 @@
 import { fill, h } from "./dom.js";
 import { moment, t } from "./i18n.js";
 import { icon } from "./icons.js";
-import { rendered } from "./markdown.js";
+import { directionOf, rendered } from "./markdown.js";
 import { wordsOf, wordsOfJob } from "./problems.js";
 import { playerOf, ReplySound } from "./reply_sound.js";
 import { isUnfinished, stageOf } from "./turns.js";
@@ -94,6 +94,7 @@ export class TurnView {
     this.#timer = null;
     this.#drawn.reply = text;
     this.reply.words.hidden = !text;
+    this.reply.words.dir = directionOf(text);
     this.reply.words.replaceChildren(...(text ? [rendered(text)] : []));
   }
 
