@@ -1,243 +1,269 @@
 // The player of a stored sound: its wave, place, speed and file.
 
+import { seekable } from "./seek.js";
 import { clock, iconButton, limiter, make, rename, setIcon, soundsNow } from "./sound-parts.js";
 import { drawWave, pictureOf } from "./wave.js";
 
 export { createStreamPlayer } from "./stream-player.js";
 
 const SPEEDS = [0.75, 1, 1.25, 1.5, 1.75, 2];
-const DRAWN_AT_MOST = 40; // whoever scrolls through thousands of messages does not keep them all in memory
+const LOADED_AT_MOST = 40; // whoever scrolls through thousands of messages does not keep them all in memory
 const LOOKED_AT_MS = 150; // what is only scrolled past is not loaded
-const drawn = new Set();
+const SAVED_MS = 60_000; // after so long a browser has saved a file
+const loaded = new Set(); // the longest loaded first
 const loadOne = limiter(3);
-let chosenSpeed = null;
+const players = new WeakMap(); // by their elements, for the observer
 let observer = null;
-const watched = new WeakMap();
+let chosenSpeed = null; // of all players
 
 /**
- * A player that costs next to nothing until it is seen or played.
+ * A player that costs next to nothing until it is seen or played: `{element, play(), stop(), destroy()}`.
  *
  * `load(signal)` brings the sound as a Blob. `speed` is where the first player begins, and `onSpeed(rate)` is told of every
  * change, which holds for all players. `compact` leaves out what a recording that is not yet sent does not need.
  */
 export function createPlayer(options) {
-  const { load, messageId, durationS, t, lang, downloadName, label, onSpeed, compact = false } = options;
-  chosenSpeed ??= options.speed ?? 1;
-  const element = make("div", { class: "player", dir: "ltr", role: "group", "aria-label": label ?? t("play.group") });
-  if (messageId !== undefined) element.dataset.messageId = messageId;
-  const toggle = iconButton("player-play", "play", t("play.play"));
-  const wave = make("div", { class: "player-wave" });
-  const slider = make("div", { class: "player-seek", role: "slider", tabindex: "0", "aria-label": t("play.seek") }, wave);
-  const time = make("span", { class: "player-time" });
-  element.append(toggle, slider, time);
+  return new Player(options);
+}
 
-  let audio = null; // it and what else is dear to thousands comes when it is first seen or played
-  let speed = null;
-  let trouble = null;
-  let length = durationS || 0;
-  let file = null; // the promise of the Blob while it is wanted
-  let url = null;
-  let surfer = null;
-  let loading = new AbortController();
-  let visible = false;
-  let wanted = false; // asked to play, whether or not it sounds yet
-  let place = 0; // where to begin, while nothing is loaded
+class Player {
+  #file = null; // the promise of the Blob, from when it is wanted
+  #url = null; // of the Blob, while it is loaded
+  #loading = new AbortController(); // of one time from loading to forgetting
+  #surfer = null;
+  #audio = null;
+  #speed = null;
+  #trouble = null;
+  #length;
+  #place = 0; // where to begin, while nothing is loaded
+  #isSeen = false;
+  #isWanted = false; // asked to play, whether or not it sounds yet
 
-  function furnish() {
-    if (audio) return;
-    audio = make("audio", { preload: "auto" });
-    trouble = make("p", { class: "player-error", dir: "auto", hidden: true });
-    const stopButton = iconButton("player-stop", "stop", t("play.stop"));
-    stopButton.addEventListener("click", stop);
-    element.append(stopButton, trouble, audio);
-    if (!compact) {
-      speed = speedChoice(t, lang);
-      const download = iconButton("player-download", "download", t("play.download"));
-      stopButton.before(speed);
-      stopButton.after(download);
-      download.addEventListener("click", save);
-      speed.addEventListener("change", () => {
-        chosenSpeed = Number(speed.value);
-        setSpeed(chosenSpeed);
-        onSpeed?.(chosenSpeed);
-      });
+  constructor({ label, messageId, durationS, speed, ...options }) {
+    this.options = options;
+    this.t = options.t;
+    this.#length = durationS || 0;
+    chosenSpeed ??= speed ?? 1;
+    const { t } = options;
+    this.element = make("div", { class: "player", dir: "ltr", role: "group", "aria-label": label ?? t("play.group") });
+    if (messageId !== undefined) this.element.dataset.messageId = messageId;
+    this.toggle = iconButton("player-play", "play", t("play.play"));
+    this.wave = make("div", { class: "player-wave" });
+    this.slider = make("div", { class: "player-seek", role: "slider", tabindex: "0", "aria-label": t("play.seek") }, this.wave);
+    this.time = make("span", { class: "player-time" });
+    this.element.append(this.toggle, this.slider, this.time);
+    this.toggle.addEventListener("click", () => (this.#isWanted ? this.#pause() : this.play()));
+    seekable(this.slider, {
+      length: () => this.#length,
+      here: () => this.#here,
+      seek: (seconds) => this.#seek(seconds),
+      toggle: () => this.toggle.click(),
+    });
+    this.#setState("paused");
+    this.#show();
+    observe(this);
+  }
+
+  /** Play on from where it is; it is loaded first if it has to be. */
+  async play() {
+    this.#furnish();
+    this.#trouble.hidden = true;
+    this.#isWanted = true;
+    this.#setState("loading");
+    try {
+      await this.#ready();
+      if (!this.#isWanted) return;
+      this.#setSpeed(chosenSpeed);
+      await this.#audio.play();
+    } catch (error) {
+      if (error.name === "NotAllowedError") this.#pause(); // the browser wants a gesture first
+      else this.#fail(error);
     }
+  }
+
+  /** Pause, and go back to the beginning. */
+  stop() {
+    this.#pause();
+    this.#seek(0);
+  }
+
+  destroy() {
+    this.#pause();
+    observer.unobserve(this.element);
+    this.#forget();
+    this.#loading.abort();
+    this.element.remove();
+  }
+
+  /** It came into sight, or went out of it. */
+  look(isSeen) {
+    this.#isSeen = isSeen;
+    if (!isSeen) return;
+    this.#furnish();
+    const { signal } = this.#loading;
+    const load = () => this.#isSeen && !signal.aborted && this.#ready().catch(() => {}); // trouble is told to who plays
+    setTimeout(load, LOOKED_AT_MS);
+  }
+
+  get #here() {
+    return this.#url ? this.#audio.currentTime : this.#place;
+  }
+
+  get #isNeeded() {
+    return this.#isSeen || this.#isWanted || this.options.compact;
+  }
+
+  /** What is dear to thousands of players comes when one is first seen or played. */
+  #furnish() {
+    if (this.#audio) return;
+    const stop = iconButton("player-stop", "stop", this.t("play.stop"));
+    stop.addEventListener("click", () => this.stop());
+    this.#trouble = make("p", { class: "player-error", dir: "auto", hidden: true });
+    this.#audio = make("audio", { preload: "auto" });
+    this.#listen(this.#audio);
+    this.element.append(stop, this.#trouble, this.#audio);
+    if (this.options.compact) return;
+    this.#speed = speedChoice(this.t, this.options.lang);
+    this.#speed.addEventListener("change", () => {
+      chosenSpeed = Number(this.#speed.value);
+      this.#setSpeed(chosenSpeed);
+      this.options.onSpeed?.(chosenSpeed);
+    });
+    const download = iconButton("player-download", "download", this.t("play.download"));
+    download.addEventListener("click", () => this.#save());
+    stop.before(this.#speed);
+    stop.after(download);
+  }
+
+  #listen(audio) {
     audio.addEventListener("play", () => soundsNow(audio));
-    audio.addEventListener("playing", () => setState("playing"));
+    audio.addEventListener("playing", () => this.#setState("playing"));
     audio.addEventListener("pause", () => {
-      wanted = false;
-      if (element.dataset.state !== "error") setState("paused");
+      this.#isWanted = false;
+      if (this.element.dataset.state !== "error") this.#setState("paused");
     });
-    audio.addEventListener("timeupdate", show);
-    audio.addEventListener("seeked", show);
-    audio.addEventListener("error", () => url && fail(audio.error));
+    audio.addEventListener("timeupdate", () => this.#show());
+    audio.addEventListener("seeked", () => this.#show());
+    audio.addEventListener("error", () => this.#url && this.#fail(audio.error));
   }
 
-  function setState(state) {
-    element.dataset.state = state;
-    const active = state === "playing" || state === "loading";
-    rename(toggle, t(active ? "play.pause" : "play.play"));
-    setIcon(toggle, active ? "pause" : "play");
-    toggle.setAttribute("aria-busy", String(state === "loading"));
-  }
-
-  function here() {
-    return url ? audio.currentTime : place;
-  }
-
-  function show() {
-    const now = Math.min(here(), length || Infinity);
-    const shown = { time: clock(now), total: clock(length) };
-    time.textContent = `${shown.time} / ${shown.total}`;
-    slider.setAttribute("aria-valuemin", "0");
-    slider.setAttribute("aria-valuemax", String(Math.max(1, Math.round(length))));
-    slider.setAttribute("aria-valuenow", String(Math.min(Math.round(now), Math.max(1, Math.round(length)))));
-    slider.setAttribute("aria-valuetext", t("play.position", shown));
-  }
-
-  function fail(error) {
-    if (error?.name === "AbortError") return;
-    wanted = false;
-    release();
-    setState("error");
-    trouble.textContent = t("play.failed");
-    trouble.hidden = false;
-  }
-
-  function fetched() {
-    const { signal } = loading;
-    file ??= loadOne(() => {
+  /** The sound, which is loaded once. */
+  #fetched() {
+    const { signal } = this.#loading;
+    this.#file ??= loadOne(() => {
       signal.throwIfAborted();
-      return load(signal);
+      return this.options.load(signal);
     });
-    return file.catch((error) => {
-      if (!signal.aborted) file = null;
+    return this.#file.catch((error) => {
+      if (!signal.aborted) this.#file = null; // the next time may be better
       throw error;
     });
   }
 
-  async function ready() {
-    const { signal } = loading;
-    furnish();
-    const blob = await fetched();
+  async #ready() {
+    const { signal } = this.#loading;
+    const blob = await this.#fetched();
     signal.throwIfAborted();
-    if (url) return;
-    url = URL.createObjectURL(blob);
-    audio.src = url;
-    audio.currentTime = place;
-    keep();
-    const picture = await pictureOf(blob).catch(() => null); // what cannot be drawn may be played all the same
+    if (this.#url) return;
+    this.#url = URL.createObjectURL(blob);
+    this.#audio.src = this.#url;
+    this.#audio.currentTime = this.#place;
+    this.#keep();
+    this.#draw(blob, signal);
+  }
+
+  /** Draw its wave; what cannot be drawn may be played all the same. */
+  async #draw(blob, signal) {
+    const picture = await pictureOf(blob).catch(() => null);
     if (signal.aborted || !picture) return;
-    length = picture.duration || length;
-    surfer = drawWave(wave, { media: audio, peaks: [picture.peaks], duration: length });
-    element.dataset.drawn = "";
-    show();
+    this.#length = picture.duration || this.#length;
+    this.#surfer = drawWave(this.wave, { media: this.#audio, peaks: [picture.peaks], duration: this.#length });
+    this.element.dataset.drawn = "";
+    this.#show();
   }
 
-  /** Forget what was loaded; it is loaded again when it is needed. */
-  function release() {
-    loading.abort();
-    loading = new AbortController();
-    drawn.delete(player);
-    place = 0;
-    file = null;
-    surfer?.destroy();
-    surfer = null;
-    delete element.dataset.drawn;
-    if (!url) return;
-    audio.removeAttribute("src");
-    audio.load();
-    URL.revokeObjectURL(url);
-    url = null;
-    show();
-  }
-
-  function keep() {
-    drawn.delete(player);
-    drawn.add(player);
-    for (const other of drawn) {
-      if (drawn.size <= DRAWN_AT_MOST) break;
-      if (!other.isNeeded()) other.release();
+  /** Count it among the loaded, of which those that nobody sees or hears are forgotten when there are too many. */
+  #keep() {
+    loaded.delete(this);
+    loaded.add(this);
+    for (const other of loaded) {
+      if (loaded.size <= LOADED_AT_MOST) break;
+      if (!other.#isNeeded) other.#forget();
     }
   }
 
-  async function play() {
-    furnish();
-    trouble.hidden = true;
-    wanted = true;
-    setState("loading");
+  /** Let go of what was loaded; it is loaded again when it is needed. */
+  #forget() {
+    this.#loading.abort();
+    this.#loading = new AbortController();
+    loaded.delete(this);
+    this.#file = null;
+    this.#surfer?.destroy();
+    this.#surfer = null;
+    delete this.element.dataset.drawn;
+    if (!this.#url) return;
+    this.#place = this.#audio.ended ? 0 : this.#audio.currentTime;
+    URL.revokeObjectURL(this.#url);
+    this.#url = null;
+    this.#audio.removeAttribute("src");
+    this.#audio.load();
+  }
+
+  #fail(error) {
+    if (error?.name === "AbortError") return; // by us
+    this.#isWanted = false;
+    this.#setState("error");
+    this.#forget();
+    this.#trouble.textContent = this.t("play.failed");
+    this.#trouble.hidden = false;
+  }
+
+  #pause() {
+    this.#isWanted = false;
+    this.#audio?.pause();
+    this.#setState("paused");
+  }
+
+  #seek(seconds) {
+    this.#place = Math.max(0, Math.min(seconds, this.#length));
+    if (this.#url) this.#audio.currentTime = this.#place;
+    this.#show();
+  }
+
+  #setSpeed(rate) {
+    this.#audio.defaultPlaybackRate = rate;
+    this.#audio.playbackRate = rate;
+    if (this.#speed) this.#speed.value = String(rate);
+  }
+
+  #setState(state) {
+    this.element.dataset.state = state;
+    const isActive = state === "playing" || state === "loading";
+    rename(this.toggle, this.t(isActive ? "play.pause" : "play.play"));
+    setIcon(this.toggle, isActive ? "pause" : "play");
+    this.toggle.setAttribute("aria-busy", String(state === "loading"));
+  }
+
+  #show() {
+    const longest = Math.max(1, Math.round(this.#length)); // no sound is 0:00 long
+    const now = this.#length && this.#here >= this.#length ? longest : this.#here;
+    const shown = { time: clock(now), total: clock(longest) };
+    this.time.textContent = `${shown.time} / ${shown.total}`;
+    this.slider.setAttribute("aria-valuemin", "0");
+    this.slider.setAttribute("aria-valuemax", String(longest));
+    this.slider.setAttribute("aria-valuenow", String(Math.min(Math.round(now), longest)));
+    this.slider.setAttribute("aria-valuetext", this.t("play.position", shown));
+  }
+
+  async #save() {
     try {
-      await ready();
-      if (!wanted) return;
-      if (audio.ended) audio.currentTime = 0;
-      setSpeed(chosenSpeed);
-      await audio.play();
-    } catch (error) {
-      if (error.name === "NotAllowedError") setState("paused"); // the browser wants a gesture first
-      else fail(error);
-    }
-  }
-
-  function pause() {
-    wanted = false;
-    audio?.pause();
-    setState("paused");
-  }
-
-  function stop() {
-    pause();
-    seek(0);
-  }
-
-  function seek(seconds) {
-    place = Math.max(0, Math.min(seconds, length));
-    if (url) audio.currentTime = place;
-    show();
-  }
-
-  function setSpeed(rate) {
-    audio.defaultPlaybackRate = rate;
-    audio.playbackRate = rate;
-    if (speed) speed.value = String(rate);
-  }
-
-  async function save() {
-    try {
-      const blob = await fetched();
-      const link = make("a", { href: URL.createObjectURL(blob), download: downloadName || "" });
+      const link = make("a", { href: URL.createObjectURL(await this.#fetched()), download: this.options.downloadName ?? "" });
       link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      setTimeout(() => URL.revokeObjectURL(link.href), SAVED_MS);
     } catch (error) {
-      fail(error);
+      this.#fail(error);
     }
   }
-
-  function destroy() {
-    pause();
-    observer?.unobserve(element);
-    release();
-    loading.abort();
-    element.remove();
-  }
-
-  const player = {
-    release,
-    isNeeded: () => visible || wanted || compact,
-    look(isVisible) {
-      visible = isVisible;
-      if (!visible) return;
-      furnish();
-      const { signal } = loading;
-      setTimeout(() => visible && !signal.aborted && ready().catch(() => {}), LOOKED_AT_MS); // told when it is played
-    },
-  };
-
-  toggle.addEventListener("click", () => (wanted ? pause() : play()));
-  seekBy(slider, { length: () => length, here, seek, toggle: () => toggle.click() });
-  setState("paused");
-  show();
-  watch(element, player);
-  return { element, play, stop, destroy };
 }
 
 function speedChoice(t, lang) {
@@ -246,39 +272,13 @@ function speedChoice(t, lang) {
   return make("select", { class: "player-speed", "aria-label": t("play.speed"), title: t("play.speed") }, ...options);
 }
 
-/** The slider's ways: drag and click, and the keys that a slider has. */
-function seekBy(slider, { length, here, seek, toggle }) {
-  const at = (event) => {
-    const box = slider.getBoundingClientRect();
-    seek(((event.clientX - box.left) / box.width) * length());
-  };
-  slider.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
-    slider.setPointerCapture(event.pointerId);
-    at(event);
-  });
-  slider.addEventListener("pointermove", (event) => slider.hasPointerCapture(event.pointerId) && at(event));
-  slider.addEventListener("keydown", (event) => {
-    const step = length() > 60 ? 5 : 1;
-    const moves = {
-      ArrowRight: step, ArrowUp: step, ArrowLeft: -step, ArrowDown: -step,
-      PageUp: length() / 10, PageDown: -length() / 10, Home: -Infinity, End: Infinity,
-    };
-    if (event.ctrlKey || event.altKey || event.metaKey) return;
-    if (event.key in moves) seek(here() + moves[event.key]);
-    else if (event.key === " " || event.key === "Enter") toggle();
-    else return;
-    event.preventDefault();
-  });
-}
-
-function watch(element, player) {
+function observe(player) {
   observer ??= new IntersectionObserver(
     (entries) => {
-      for (const entry of entries) watched.get(entry.target).look(entry.isIntersecting);
+      for (const entry of entries) players.get(entry.target)?.look(entry.isIntersecting);
     },
     { rootMargin: "200px" },
   );
-  watched.set(element, player);
-  observer.observe(element);
+  players.set(player.element, player);
+  observer.observe(player.element);
 }

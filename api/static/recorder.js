@@ -8,257 +8,276 @@ import RecordPlugin from "./vendor/record.esm.js";
 import { drawWave } from "./wave.js";
 
 const SHORTEST_S = 0.3;
+const LONGEST_S = 600;
 const SPARE_S = 0.5; // the limit is kept with this much to spare: what is counted here is not what is counted there
 const WAVE_S = 6;
+const FAINTEST_SHOWN = 2.5; // powers of ten below full scale: -50 dB
 
 /**
- * A recorder inside `host`. Of `settings` it reads `autoSend` and `maxAudioS` whenever they matter.
+ * A recorder inside `host`: `{element, destroy(), discard(), isActive}`.
  *
- * `onSend(blob, {filename, duration_s})` may answer with a promise: the recording is kept until it is fulfilled.
- * `onState` is told idle, asking, recording, preview, sending and error.
+ * Of `settings` it reads `autoSend` and `maxAudioS` whenever they matter. `onSend(blob, {filename, duration_s})` may answer
+ * with a promise: the recording is kept until it is fulfilled. `onState` is told of each change to idle, asking, recording,
+ * preview, sending and error; `announce` gets what is to be read out.
  */
-export function createRecorder(host, { t, settings = {}, announce = () => {}, onSend, onState = () => {} }) {
-  const button = iconButton("rec-button", "microphone", t("rec.record"));
-  const time = make("span", { class: "rec-time", role: "timer", "aria-label": t("rec.time") });
-  const level = make("span", { class: "rec-level" });
-  const meter = make(
-    "span",
-    { class: "rec-meter", role: "meter", "aria-label": t("rec.level"), "aria-valuemin": "0", "aria-valuemax": "100" },
-    level,
-  );
-  const wave = make("div", { class: "rec-wave" });
-  const cancel = iconButton("rec-cancel", "discard", t("rec.cancel"));
-  const live = make("div", { class: "rec-live", role: "group", "aria-label": t("rec.live"), dir: "ltr" }, time, meter, wave);
-  const preview = make("div", { class: "rec-preview", role: "group", "aria-label": t("rec.preview") });
-  const note = make("p", { class: "rec-note" });
-  const element = make("div", { class: "rec" }, live, preview, cancel, button, note);
+export function createRecorder(host, options) {
+  const recorder = new Recorder(options);
+  host.append(recorder.element);
+  return recorder;
+}
 
-  let state = null;
-  let attempt = new AbortController(); // of one recording, from asking for the microphone to its end
-  let recording = null;
-  let taken = null; // the recording that waits to be sent
-  let player = null;
-  let surfer = null;
-  let isHeld = false;
+class Recorder {
+  #state = "idle";
+  #attempt = new AbortController(); // of one recording, from asking for the microphone to its end
+  #recording = null;
+  #taken = null; // the recording that waits to be sent
+  #player = null;
+  #surfer = null;
+  #isHeld = false;
 
-  function setState(next, text = "") {
-    const hadFocus = element.contains(document.activeElement);
-    const before = state;
-    state = next;
-    element.dataset.state = next;
-    live.hidden = next !== "recording";
-    preview.hidden = next !== "preview" && next !== "sending";
-    cancel.hidden = next !== "recording" && next !== "asking";
-    button.hidden = !preview.hidden;
-    const records = next === "recording" || next === "asking";
-    rename(button, t(records ? "rec.stop" : "rec.record"));
-    setIcon(button, records ? "stop" : "microphone");
-    if (!records) button.title = t("rec.hint");
-    note.textContent = text;
-    note.hidden = !text;
-    note.classList.toggle("is-error", next === "error");
-    if (hadFocus) (button.hidden ? preview.querySelector(".rec-send") : button)?.focus();
-    if (records) document.addEventListener("keydown", escape, true);
-    else document.removeEventListener("keydown", escape, true);
-    if (before !== null && before !== next) onState(next);
+  constructor({ t, settings = {}, announce = () => {}, onSend, onState = () => {} }) {
+    Object.assign(this, { t, settings, announce, onSend, onState });
+    this.#build();
+    this.#show();
+    holdable(this.button, {
+      isOn: () => this.#isListening,
+      turnOn: () => this.#start(),
+      turnOff: () => (this.#state === "asking" ? this.discard() : this.#stop()),
+      letGo: () => (this.#state === "asking" ? this.#letGoTooSoon() : this.#stop()),
+      onHold: (isHeld) => {
+        this.#isHeld = isHeld;
+      },
+    });
+    this.cancel.addEventListener("click", () => this.discard());
+    this.preview.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && event.repeat) event.preventDefault(); // still held from the button before
+      else this.#escape(event);
+    });
+    addEventListener("pagehide", this.#leave);
   }
 
-  function fail(key) {
-    end();
-    taken = null;
-    setState("error", t(key));
-    announce(t(key));
+  /** Whether there is a recording, or about to be one, that would be lost. */
+  get isActive() {
+    return this.#state !== "idle" && this.#state !== "error";
   }
 
-  /** Let go of the microphone and of what shows it. */
-  function end() {
-    attempt.abort();
-    recording = null;
-    surfer?.destroy();
-    surfer = null;
-    player?.destroy();
-    player = null;
-    preview.replaceChildren();
+  /** Forget the recording; one that is being sent is sent. */
+  discard() {
+    if (this.#state === "idle" || this.#state === "sending") return;
+    const { isActive } = this;
+    this.#reset();
+    if (isActive) this.announce(this.t("rec.discarded"));
   }
 
-  async function start() {
-    if (state !== "idle" && state !== "error" && state !== "preview") return;
-    end();
-    taken = null;
+  /** Take it off the page, and let go of the microphone. */
+  destroy() {
+    removeEventListener("pagehide", this.#leave);
+    document.removeEventListener("keydown", this.#escape, true);
+    this.#end();
+    this.#taken = null;
+    this.#state = "idle";
+    this.element.remove();
+  }
+
+  get #isListening() {
+    return this.#state === "recording" || this.#state === "asking";
+  }
+
+  #build() {
+    const { t } = this;
+    this.button = iconButton("rec-button", "microphone", t("rec.record"));
+    this.cancel = iconButton("rec-cancel", "discard", t("rec.cancel"));
+    this.time = make("span", { class: "rec-time", role: "timer", "aria-label": t("rec.time") });
+    this.level = make("span", { class: "rec-level" });
+    const range = { "aria-valuemin": "0", "aria-valuemax": "100" };
+    this.meter = make("span", { class: "rec-meter", role: "meter", "aria-label": t("rec.level"), ...range }, this.level);
+    this.wave = make("div", { class: "rec-wave" });
+    this.live = make("div", { class: "rec-live", role: "group", "aria-label": t("rec.live"), dir: "ltr" });
+    this.live.append(this.time, this.meter, this.wave);
+    this.preview = make("div", { class: "rec-preview", role: "group", "aria-label": t("rec.preview") });
+    this.note = make("p", { class: "rec-note" });
+    this.element = make("div", { class: "rec" }, this.live, this.preview, this.cancel, this.button, this.note);
+  }
+
+  async #start() {
+    if (this.#isListening || this.#state === "sending") return;
+    this.#end();
+    this.#taken = null;
     const trouble = obstacle();
     if (trouble) {
-      fail(trouble);
+      this.#fail(trouble);
       return;
     }
-    silence();
-    attempt = new AbortController();
-    const { signal } = attempt;
-    setState("asking", t("rec.asking"));
+    silence(); // the microphone would hear it
+    this.#attempt = new AbortController();
+    const { signal } = this.#attempt;
+    this.#setState("asking", this.t("rec.asking"));
     try {
-      const opened = await record({
+      this.#recording = await record({
         signal,
-        onTick: (now) => signal.aborted || tick(now),
-        onSilence: () => settings.autoSend && !isHeld && stop({ send: true }),
-        onLost: () => stop({ text: t("rec.lost") }),
+        onTick: (now) => signal.aborted || this.#tick(now),
+        onSilence: () => this.settings.autoSend && !this.#isHeld && this.#stop({ send: true }),
+        onLost: () => this.#stop({ text: this.t("rec.lost") }),
       });
-      recording = opened;
     } catch (error) {
-      if (!signal.aborted) fail(troubleOf(error));
+      if (!signal.aborted) this.#fail(troubleOf(error));
       return;
     }
-    setState("recording");
-    announce(t("rec.started"));
-    tick({ level: 0, seconds: 0 });
-    showWave(recording.stream);
+    this.#setState("recording");
+    this.announce(this.t("rec.started"));
+    this.#tick({ level: 0, seconds: 0 });
+    this.#drawLive(this.#recording.stream);
   }
 
-  function showWave(stream) {
+  #drawLive(stream) {
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) return; // the level and the time tell enough
     const plugin = RecordPlugin.create({ scrollingWaveform: true, scrollingWaveformWindow: WAVE_S, renderRecordedAudio: false });
-    surfer = drawWave(wave, { plugins: [plugin] });
+    this.#surfer = drawWave(this.wave, { plugins: [plugin] });
     plugin.renderMicStream(stream);
   }
 
-  function tick({ level: loudness, seconds }) {
-    const share = Math.max(0, Math.min(1, 1 + Math.log10(loudness + 1e-6) / 2.5)); // -50 dB is 0
-    level.style.transform = `scaleX(${share.toFixed(3)})`;
-    meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
-    time.textContent = clock(seconds);
-    const longest = settings.maxAudioS ?? 600;
-    if (recording && seconds >= Math.max(longest / 2, longest - SPARE_S)) {
-      stop({ text: t("rec.limit", { time: clock(longest) }) });
-    }
+  #tick({ level, seconds }) {
+    const share = Math.max(0, Math.min(1, 1 + Math.log10(level + 1e-6) / FAINTEST_SHOWN));
+    this.level.style.transform = `scaleX(${share.toFixed(3)})`;
+    this.meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
+    this.time.textContent = clock(seconds);
+    const longest = this.settings.maxAudioS ?? LONGEST_S;
+    if (seconds < Math.max(longest / 2, longest - SPARE_S)) return;
+    this.#stop({ text: this.t("rec.limit", { time: clock(longest) }) });
   }
 
-  async function stop({ send = false, text = "" } = {}) {
+  async #stop({ send = false, text = "" } = {}) {
+    const recording = this.#recording;
     if (!recording) return;
-    const { signal } = attempt;
-    const ending = recording;
-    recording = null; // only once
+    this.#recording = null; // it is stopped once
+    const { signal } = this.#attempt;
     let result;
     try {
-      result = await ending.stop();
+      result = await recording.stop();
     } catch {
-      if (!signal.aborted) fail("rec.failed");
+      if (!signal.aborted) this.#fail("rec.failed");
       return;
     }
     if (signal.aborted) return;
     if (result.duration < SHORTEST_S || !result.blob.size) {
-      fail("rec.short");
+      this.#fail("rec.short");
       return;
     }
-    end();
-    taken = result;
+    this.#end();
+    this.#taken = result;
     if (send) {
-      await deliver();
+      await this.#deliver();
       return;
     }
-    const told = result.isSilent ? t("rec.silent") : text;
-    look(told);
-    announce(told || t("rec.stopped", { time: clock(result.duration) }));
+    const trouble = result.isSilent ? this.t("rec.silent") : text;
+    this.#preview(trouble);
+    this.announce(trouble || this.t("rec.stopped", { time: clock(result.duration) }));
   }
 
   /** Show what was recorded, before it is sent. */
-  function look(text = "") {
-    const { blob, duration } = taken;
-    player = createPlayer({ load: async () => blob, durationS: duration, t, label: t("rec.preview"), compact: true });
+  #preview(text = "") {
+    const { t } = this;
+    const { blob, duration } = this.#taken;
+    this.#player = createPlayer({ load: async () => blob, durationS: duration, t, label: t("rec.preview"), compact: true });
     const again = iconButton("rec-again", "again", t("rec.again"));
     const drop = iconButton("rec-discard", "discard", t("rec.discard"));
     const send = make("button", { type: "button", class: "sound-button rec-send" }, icon("send"), t("rec.send"));
-    again.addEventListener("click", start);
-    drop.addEventListener("click", discard);
-    send.addEventListener("click", deliver);
-    preview.replaceChildren(player.element, again, drop, send);
-    setState("preview", text);
+    again.addEventListener("click", () => this.#start());
+    drop.addEventListener("click", () => this.discard());
+    send.addEventListener("click", () => this.#deliver());
+    this.preview.replaceChildren(this.#player.element, again, drop, send);
+    this.#setState("preview", text);
   }
 
-  async function deliver() {
-    if (!taken || state === "sending") return;
-    const { blob, duration, filename } = taken;
-    player?.stop();
-    setState("sending", t("rec.sending"));
-    for (const one of preview.querySelectorAll("button")) one.setAttribute("aria-disabled", "true"); // focus stays
+  async #deliver() {
+    if (!this.#taken || this.#state === "sending") return;
+    const { blob, duration, filename } = this.#taken;
+    this.#player?.stop();
+    this.#setState("sending", this.t("rec.sending"));
+    for (const button of this.preview.querySelectorAll("button")) button.setAttribute("aria-disabled", "true"); // the focus stays
+    let isSent = true;
     try {
-      await onSend(blob, { filename, duration_s: duration });
+      await this.onSend(blob, { filename, duration_s: duration });
     } catch {
-      if (state !== "sending") return;
-      end();
-      look(t("rec.unsent"));
-      note.classList.add("is-error");
-      announce(t("rec.unsent"));
-      return;
+      isSent = false;
     }
-    if (state !== "sending") return; // destroyed meanwhile
-    reset();
-    announce(t("rec.sent"));
+    if (this.#state !== "sending") return; // destroyed meanwhile
+    if (isSent) this.#reset();
+    else this.#keep();
+    this.announce(this.t(isSent ? "rec.sent" : "rec.unsent"));
   }
 
-  function reset() {
-    const hadFocus = element.contains(document.activeElement);
-    end();
-    taken = null;
-    setState("idle");
-    if (hadFocus) button.focus();
+  /** It could not be sent: it may be tried again. */
+  #keep() {
+    this.#end();
+    this.#preview(this.t("rec.unsent"));
+    this.note.classList.add("is-error");
   }
 
-  function discard() {
-    if (state === "idle" || state === "sending") return;
-    const wasActive = state !== "error";
-    reset();
-    if (wasActive) announce(t("rec.discarded"));
+  /** It was held in vain while the browser asked: nobody expects to be heard from now on. */
+  #letGoTooSoon() {
+    this.#reset(this.t("rec.ready"));
+    this.announce(this.t("rec.ready"));
   }
 
-  function escape(event) {
+  #fail(key) {
+    this.#end();
+    this.#taken = null;
+    this.#setState("error", this.t(key));
+    this.announce(this.t(key));
+  }
+
+  #reset(text = "") {
+    this.#end();
+    this.#taken = null;
+    this.#setState("idle", text);
+  }
+
+  /** Let go of the microphone, and of what shows a recording. */
+  #end() {
+    this.#attempt.abort();
+    this.#recording = null;
+    this.#surfer?.destroy();
+    this.#surfer = null;
+    this.#player?.destroy();
+    this.#player = null;
+  }
+
+  #leave = () => this.#isListening && this.discard();
+
+  #escape = (event) => {
     if (event.key !== "Escape") return;
     event.preventDefault();
     event.stopPropagation(); // whatever else it closes stays open
-    discard();
-  }
-
-  function destroy() {
-    removeEventListener("pagehide", end);
-    document.removeEventListener("keydown", escape, true);
-    end();
-    taken = null;
-    state = "idle";
-    element.remove();
-  }
-
-  holdable(button, {
-    isOn: () => state === "recording" || state === "asking",
-    turnOn: start,
-    turnOff() {
-      if (state === "asking") discard();
-      else stop();
-    },
-    onHold(held) {
-      isHeld = held;
-    },
-    letGo() {
-      if (state === "recording") {
-        stop();
-      } else if (state === "asking") {
-        // It was held in vain, while the browser asked: nobody expects to be heard from now on.
-        reset();
-        setState("idle", t("rec.ready"));
-        announce(t("rec.ready"));
-      }
-    },
-  });
-  cancel.addEventListener("click", discard);
-  preview.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") escape(event);
-    else if (event.key === "Enter" && event.repeat) event.preventDefault(); // still held from the button before
-  });
-  addEventListener("pagehide", end);
-  host.append(element);
-  setState("idle");
-  return {
-    element,
-    destroy,
-    discard,
-    get isActive() {
-      return state !== "idle" && state !== "error";
-    },
+    this.discard();
   };
+
+  #setState(state, text = "") {
+    const hadFocus = this.element.contains(document.activeElement);
+    const isNew = state !== this.#state;
+    this.#state = state;
+    this.#show(text);
+    if (hadFocus) (this.button.hidden ? this.preview.querySelector(".rec-send") : this.button).focus();
+    if (this.#isListening) document.addEventListener("keydown", this.#escape, true);
+    else document.removeEventListener("keydown", this.#escape, true);
+    if (isNew) this.onState(state);
+  }
+
+  #show(text = "") {
+    const state = this.#state;
+    this.element.dataset.state = state;
+    this.live.hidden = state !== "recording";
+    this.preview.hidden = !this.#player;
+    this.cancel.hidden = !this.#isListening;
+    this.button.hidden = !this.preview.hidden;
+    rename(this.button, this.t(this.#isListening ? "rec.stop" : "rec.record"));
+    setIcon(this.button, this.#isListening ? "stop" : "microphone");
+    this.button.toggleAttribute("data-on", this.#isListening);
+    this.button.setAttribute("aria-disabled", String(state === "sending"));
+    if (!this.#isListening) this.button.title = this.t("rec.hint");
+    this.note.textContent = text;
+    this.note.hidden = !text;
+    this.note.classList.toggle("is-error", state === "error");
+    if (this.preview.hidden) this.preview.replaceChildren();
+  }
 }

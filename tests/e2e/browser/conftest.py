@@ -19,15 +19,15 @@ from api.pages import PAGE_HEADERS
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from tests.conftest import SAMPLES
+from tests.e2e.browser.bench import Bench
 from tests.e2e.browser.chromium import launch, program
-from tests.e2e.browser.person import Bench
+from tests.e2e.browser.person import PATIENCE_MS
 from tests.e2e.browser.sounds import with_pause
 from tests.e2e.browser.watch import Watch
 from tests.fakes.mp3 import mp3_of
 from tests.live import Live, live_parley
 
 BENCH = Path(__file__).parent / "static"
-PATIENCE_MS = 15_000
 
 
 @pytest.fixture

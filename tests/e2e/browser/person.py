@@ -1,12 +1,11 @@
 """Somebody who uses a page: with a pointer, a keyboard and a voice."""
 
-import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from playwright.async_api import Locator, Page, expect
 
+PATIENCE_MS = 15_000
 SPOKEN_S = 0.8  # long enough for some of what the microphone hears to be speech
 
 
@@ -19,13 +18,43 @@ class Person:
         self.words: dict[str, str] = {}
 
     async def open(self, path: str = "/") -> None:
-        """Go to a page of Parley."""
+        """Go to Parley's page."""
         await self.page.goto(self.base + path)
         self.words = await self.page.evaluate(WORDS)
 
+    async def new_conversation(self) -> None:
+        """The first one, or one more."""
+        first, more = self.button("talk.first_start"), self.button("side.new")
+        await first.or_(more).first.click()
+        await expect(self.text).to_be_visible()
+
+    @property
+    def text(self) -> Locator:
+        """Where one writes."""
+        return self.page.get_by_role("textbox", name=self.words["write.message"])
+
+    async def write(self, text: str) -> None:
+        """Type a message and send it."""
+        await self.text.press_sequentially(text)
+        await self.text.press("Enter")
+
+    def reply(self, number: int = -1) -> Locator:
+        """The words of a reply, the last one by default."""
+        return self.page.locator(".message.theirs:visible").nth(number).locator(".words")
+
+    def sound(self, number: int = -1) -> Locator:
+        """What plays a reply."""
+        return self.page.locator(".message.theirs:visible").nth(number).locator("audio")
+
+    async def hears_back(self, text: str) -> None:
+        """Wait until a reply that holds this is whole."""
+        whole = self.page.locator(".message.theirs:not(.is-being-written)", has_text=text)
+        await expect(whole.first).to_be_visible(timeout=PATIENCE_MS)
+
     def button(self, key: str) -> Locator:
-        """A button by the key of its name."""
-        return self.page.get_by_role("button", name=self.words[key], exact=True)
+        """A button by the key of its name; one of the recorder's, or of the whole page."""
+        within = self.page.locator(".rec" if key.startswith("rec.") else "body")
+        return within.get_by_role("button", name=self.words[key], exact=True)
 
     async def state(self, name: str) -> None:
         """Wait until the recorder is there."""
@@ -71,7 +100,7 @@ class Person:
         await self.button("rec.send").click()
 
     async def level(self, audio: Locator) -> float:
-        """How loud what is playing gets, of full scale 1; waits for as long as it is silent."""
+        """How loud what is playing gets, of full scale 1; waits a while for something to be heard."""
         return float(await audio.evaluate(LISTEN))
 
     async def seconds(self, audio: Locator) -> float:
@@ -79,17 +108,24 @@ class Person:
         return float(await audio.evaluate("audio => audio.currentTime"))
 
 
-WORDS = "import('/static/strings.sound.js').then((words) => words.default[document.documentElement.lang])"
+# All words of the page, in its language; those that count are left out.
+WORDS = """(async () => {
+  const { lang } = document.documentElement;
+  const words = [await import(`/static/strings.${lang}.js`), (await import('/static/strings.sound.js')).default[lang]];
+  const all = { ...words[0].default, ...words[1] };
+  return Object.fromEntries(Object.entries(all).filter(([, one]) => typeof one === 'string'));
+})()"""
 LISTEN = """async (audio) => {
   const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
   const stream = audio.captureStream();
-  while (!stream.getAudioTracks().length) await pause();
+  let tries = 500;
+  while (!stream.getAudioTracks().length && tries-- > 0) await pause();
   const context = new AudioContext();
   const analyser = context.createAnalyser();
   context.createMediaStreamSource(stream).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);
   let loudest = 0;
-  while (loudest < 0.02 && !audio.ended) {
+  while (loudest < 0.02 && !audio.ended && tries-- > 0) {
     await pause();
     analyser.getFloatTimeDomainData(samples);
     loudest = Math.max(loudest, ...samples.map(Math.abs));
@@ -97,30 +133,3 @@ LISTEN = """async (audio) => {
   await context.close();
   return loudest;
 }"""
-
-
-class Bench(Person):
-    """The page of tests/e2e/browser/static: the recorder and the players alone."""
-
-    async def begin(self, lang: str = "en", path: str = "/bench/bench.html") -> None:
-        """Open it; the click is the gesture without which browsers are silent."""
-        await self.page.goto(f"{self.base}{path}?lang={lang}")
-        await self.page.wait_for_selector("html[data-ready]")
-        self.words = await self.page.evaluate(WORDS)
-        await self.page.click("#begin")
-
-    async def ask(self, expression: str, argument: object = None) -> Any:
-        """Something of the bench."""
-        return await self.page.evaluate(f"argument => bench.{expression}", argument)
-
-    async def recorder(self, **settings: object) -> None:
-        await self.page.evaluate("settings => bench.recorder(settings)", settings)
-
-    async def until(self, expression: str) -> None:
-        """Wait until something of the bench is so."""
-        await self.page.wait_for_function(f"() => bench.{expression}")
-
-    async def sent(self, index: int = 0) -> bytes:
-        """What was sent."""
-        await self.until(f"sent.length > {index}")
-        return base64.b64decode(await self.ask(f"bytes({index})"))

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, BrowserContext, Route, expect
 
+from tests.e2e.browser.bench import Bench
 from tests.e2e.browser.conftest import watched
-from tests.e2e.browser.person import Bench
 from tests.e2e.browser.watch import Watch
 
 FOREIGN = "http://parley.example"

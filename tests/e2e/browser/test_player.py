@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, expect
 
-from tests.e2e.browser.person import Bench
+from tests.e2e.browser.bench import Bench
 from tests.e2e.browser.watch import Watch
 from tests.fakes.mp3 import mp3_of
 
@@ -166,3 +166,16 @@ async def test_thousands_cost_nothing_until_they_are_seen(person: Bench) -> None
     await expect(last).to_have_attribute("data-state", "playing")
     await person.ask("players.forEach((player) => player.destroy())")
     assert await person.page.locator(".player").count() == 0
+
+
+async def test_those_that_were_seen_long_ago_are_forgotten_and_found_again(person: Bench) -> None:
+    await person.begin()
+    await person.page.evaluate("for (let n = 0; n < 70; n += 1) bench.player('/bench/tone-2.mp3', {durationS: 2})")
+    players = person.page.locator(".player")
+    for number in (0, 30, 69):
+        await players.nth(number).scroll_into_view_if_needed()
+        await expect(players.nth(number)).to_have_attribute("data-drawn", "")
+    await expect(players.first).not_to_have_attribute("data-drawn", "")
+    assert await person.page.locator(".player audio[src]").count() <= 40
+    await players.first.scroll_into_view_if_needed()
+    await expect(players.first).to_have_attribute("data-drawn", "")

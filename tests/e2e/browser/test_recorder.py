@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.browser.person import Bench
+from tests.e2e.browser.bench import Bench
 from tests.e2e.browser.sounds import heard
 
 LOUD = 0.02  # of full scale: speech, not a room
@@ -85,6 +85,23 @@ async def test_escape_while_it_is_held_discards(person: Bench) -> None:
     assert await person.ask("open()") == 0
 
 
+async def test_let_go_while_the_browser_asks_it_does_not_listen_behind_ones_back(person: Bench) -> None:
+    await person.begin()
+    await person.recorder()
+    await person.page.evaluate("() => { bench.answer = new Promise((resolve) => { bench.allow = resolve; }); }")
+    async with person.holding():
+        await person.state("asking")
+        await person.speak()
+    await person.state("idle")
+    await expect(person.page.locator(".rec-note")).to_have_text(person.words["rec.ready"])
+    await person.ask("allow()")
+    await person.until("streams.length === 1")
+    await person.until("open() === 0")
+    assert await person.ask("states") == ["asking", "idle"]
+    await person.start_recording()
+    assert await person.ask("open()") == 1
+
+
 async def test_what_was_recorded_can_be_heard_and_recorded_anew(person: Bench) -> None:
     await person.begin()
     await person.recorder()
@@ -141,15 +158,14 @@ async def test_it_stops_at_the_longest_and_says_so(person: Bench) -> None:
     assert heard(await person.sent())[0] <= 1
 
 
-async def test_a_press_that_is_neither_a_click_nor_long_enough_is_explained(person: Bench) -> None:
+async def test_a_recording_too_short_for_a_word_is_explained(person: Bench) -> None:
     await person.begin()
-    await person.recorder()
-    await person.start_recording()
-    await person.button("rec.stop").click()
+    await person.recorder(isHasty=True)
+    await person.button("rec.record").click()
     await person.state("error")
     await expect(person.page.locator(".rec-note")).to_have_text(person.words["rec.short"])
-    await person.start_recording()
-    await expect(person.page.locator(".rec-note")).to_be_hidden()
+    assert await person.ask("open()") == 0
+    assert await person.ask("sent") == []
 
 
 async def test_a_microphone_that_goes_away_leaves_what_it_heard(person: Bench) -> None:

@@ -6,8 +6,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from shared.audio import mp3
+from tests.e2e.browser.bench import Bench
 from tests.e2e.browser.conftest import base_of
-from tests.e2e.browser.person import Bench
 from tests.e2e.browser.watch import Watch
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI

@@ -26,16 +26,21 @@ const bench = {
   refuse: 0, // how many of the next sends fail
   events: [],
   streams: [], // the microphone's
+  answer: null, // a promise that a test keeps
   players: [],
   loads: 0,
 
+  /** With `isHasty` it is stopped as soon as it records. */
   recorder(settings = {}) {
     const host = document.querySelector("#recorder");
     bench.rec = createRecorder(host, {
       t,
       settings,
       announce: say,
-      onState: (state) => bench.states.push(state),
+      onState(state) {
+        bench.states.push(state);
+        if (settings.isHasty && state === "recording") queueMicrotask(() => host.querySelector(".rec-button").click());
+      },
       async onSend(blob, info) {
         if (bench.refuse > 0) {
           bench.refuse -= 1;
@@ -92,6 +97,7 @@ const devices = navigator.mediaDevices;
 if (devices) {
   const getUserMedia = devices.getUserMedia.bind(devices);
   devices.getUserMedia = async (wishes) => {
+    await bench.answer; // to the question whether the page may listen
     const stream = await getUserMedia(wishes);
     bench.streams.push(stream);
     return stream;
