@@ -1,6 +1,5 @@
 // The page: how it starts, what is shown where, and how one gets from one view to another.
 
-import { accountView } from "./account.js";
 import { connection, get, post, Problem } from "./api.js";
 import { fill, h } from "./dom.js";
 import { applyLanguage, t } from "./i18n.js";
@@ -22,17 +21,19 @@ let wasOver = false;
 
 async function start() {
   applyTheme();
-  applyLanguage();
+  await applyLanguage();
   notices.install();
-  onSetting("lang", () => {
-    applyLanguage();
+  onSetting("lang", async () => {
+    await applyLanguage();
     show();
   });
   connection.on("signed-out", () => {
-    wasOver = isSignedIn();
+    wasOver = workspace !== null;
     signedOut();
   });
-  onSignInElsewhere((isIn) => (isIn ? show() : signedOut()));
+  onSignInElsewhere((isIn) => {
+    if (isIn !== (workspace !== null)) isIn ? show() : signedOut({ isElsewhere: true });
+  });
   await arrive();
 }
 
@@ -44,7 +45,7 @@ async function arrive() {
     setTimeout(arrive, AGAIN_MS);
     return;
   }
-  if (health.auth === "off") keep(null);
+  if (health.auth === "off" && isSignedIn()) await keep(null);
   await show();
 }
 
@@ -77,7 +78,8 @@ async function show() {
   if (workspace === mine) mine.show(root);
 }
 
-function account(options) {
+async function account(options) {
+  const { accountView } = await import("./account.js");
   return accountView({ isGuarded: health.auth === "on", signOut, ...options });
 }
 
@@ -91,9 +93,11 @@ async function signOut() {
   signedOut();
 }
 
-function signedOut() {
+async function signedOut({ isElsewhere = false } = {}) {
   if (health?.auth !== "on") return;
+  workspace?.destroy();
   forgetPerson();
+  if (!isElsewhere) await keep(null);
   history.replaceState(null, "", location.pathname);
   show();
 }

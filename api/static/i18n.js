@@ -1,15 +1,14 @@
 // Words in the person's language, and numbers, dates and money as they are written in it.
 
 import { settings } from "./settings.js";
-import ar from "./strings.ar.js";
-import en from "./strings.en.js";
 import sound from "./strings.sound.js";
 
-const WORDS = { en: { ...en, ...sound.en }, ar: { ...ar, ...sound.ar } };
+const LOAD = { en: () => import("./strings.en.js"), ar: () => import("./strings.ar.js") };
 const LOCALES = { en: "en", ar: "ar-u-nu-latn" }; // one kind of digits, as in players and prices
 
 export const LANGUAGES = { en: "English", ar: "العربية" };
 
+let words = {};
 let plurals = new Intl.PluralRules("en");
 
 /** The language of the page. */
@@ -17,9 +16,10 @@ export function language() {
   return settings.lang ?? (/^ar\b/.test(navigator.language) ? "ar" : "en");
 }
 
-/** Make the page's language known to the browser: direction, voices of screen readers, hyphens. */
-export function applyLanguage() {
+/** Load the words of the page's language, and make it known to the browser: its direction, voices of screen readers. */
+export async function applyLanguage() {
   const lang = language();
+  words = { ...(await LOAD[lang]()).default, ...sound[lang] };
   document.documentElement.lang = lang;
   document.documentElement.dir = lang === "ar" ? "rtl" : "ltr";
   plurals = new Intl.PluralRules(lang);
@@ -27,14 +27,14 @@ export function applyLanguage() {
 
 /** Whether there are words of ours for a key. */
 export function has(key) {
-  return key in WORDS.en;
+  return key in words;
 }
 
 /** The words for a key, with `{names}` filled in; those that count something choose their form by `n`. */
 export function t(key, given = {}) {
-  let words = WORDS[language()][key] ?? WORDS.en[key] ?? key;
-  if (typeof words === "object") words = words[plurals.select(given.n)] ?? words.other;
-  return words.replace(/\{(\w+)\}/g, (whole, name) => {
+  let found = words[key] ?? key;
+  if (typeof found === "object") found = found[plurals.select(given.n)] ?? found.other;
+  return found.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = given[name];
     if (value === undefined) return whole;
     return typeof value === "number" ? number(value) : value;

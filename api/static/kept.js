@@ -22,9 +22,9 @@ export function write(name, value) {
   }
 }
 
-/** Forget what belongs to whoever was signed in; settings stay. */
+/** Forget what belongs to whoever was signed in; settings stay, tokens are kept by tokens.js. */
 export function forgetPerson() {
-  for (const name of ["tokens", "last", "unsent", "drafts"]) write(name, null);
+  for (const name of ["last", "unsent", "drafts"]) write(name, null);
 }
 
 /** Call `listener` when another tab keeps something else under a name. */

@@ -48,10 +48,11 @@ export class Library extends Signals {
     return this.sessions.find((session) => session.id === id) ?? null;
   }
 
-  /** A session that may not be loaded yet; null when there is none. */
-  async find(id) {
+  /** A session that may not be loaded yet; null for one that is only remembered, and is known to be gone. */
+  async find(id, isRemembered) {
     const known = this.session(id);
     if (known) return known;
+    if (!this.hasMore && isRemembered) return null;
     const session = await get(`session/${id}`);
     this.sessions.push(session);
     this.#changed();

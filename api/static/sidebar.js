@@ -1,12 +1,11 @@
 // The side bar: agents, each with its conversations; search; and the ways to account, settings and language.
 
-import { agentDialog } from "./agent_dialog.js";
 import { fill, h } from "./dom.js";
 import { language, LANGUAGES, money, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { menuButton } from "./menu.js";
 import { announce } from "./notices.js";
-import { deleteAgent, deleteSession, renameSession } from "./session_dialogs.js";
+import { deleteAgent, deleteSession, editAgent, renameSession } from "./actions.js";
 import { settings } from "./settings.js";
 
 const SEARCH_MS = 250;
@@ -57,7 +56,7 @@ export class Sidebar {
     const start = h("button", { type: "button", class: "button wide-button", onclick: () => does.start(null) }, icon("plus"), t("side.new"));
     this.search = h("input", { type: "search", class: "search", placeholder: t("side.search"), "aria-label": t("side.search_what"), autocomplete: "off", dir: "auto", oninput: () => this.#searched() });
     this.groups = h("div", { class: "groups" });
-    const agent = h("button", { type: "button", class: "ghost-button", onclick: () => agentDialog(this.library, null) }, icon("plus"), t("side.new_agent"));
+    const agent = h("button", { type: "button", class: "ghost-button", onclick: () => editAgent(this.library, null) }, icon("plus"), t("side.new_agent"));
     this.account = h("a", { class: "side-row", href: "#/account" });
     const options = h("button", { type: "button", class: "icon-button", "aria-label": t("side.settings"), title: t("side.settings"), onclick: () => does.openSettings() }, icon("settings"));
     const other = language() === "ar" ? "en" : "ar";
@@ -112,7 +111,7 @@ export class Sidebar {
   #group(agent, sessions, wanted) {
     const start = h("button", { type: "button", class: "icon-button small", dataset: { key: `new-${agent.id}` }, "aria-label": t("side.new_with", { name: agent.name }), title: t("side.new_with", { name: agent.name }), onclick: () => this.does.start(agent.id) }, icon("plus"));
     const menu = menuButton(t("side.actions", { name: agent.name }), `agent-${agent.id}`, [
-      { name: t("agent.edit_item"), icon: "pencil", act: () => agentDialog(this.library, agent) },
+      { name: t("agent.edit_item"), icon: "pencil", act: () => editAgent(this.library, agent) },
       { name: t("agent.delete_item"), icon: "trash", isDanger: true, act: () => deleteAgent(this.library, agent) },
     ]);
     const rows = sessions.map((session) => this.#session(session));

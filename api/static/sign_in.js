@@ -47,7 +47,7 @@ function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
     try {
       checkFilled(form);
       if (isNew) await post("auth/register", given, { open: true });
-      keep(await post("auth/login", given, { open: true }));
+      await keep(await post("auth/login", given, { open: true }));
       onSignedIn();
     } catch (error) {
       wrong.textContent = showFieldErrors(form, error) ?? t("error.fields");

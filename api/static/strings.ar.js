@@ -3,7 +3,6 @@
 export default {
   "app.name": "Parley",
   "app.skip": "انتقل إلى المحادثة",
-  "app.starting": "جارٍ التشغيل…",
   "app.cannot_start": "الخادم لا يجيب",
   "app.cannot_start_what": "تأكّد من أنه يعمل. ستعيد هذه الصفحة المحاولة من تلقاء نفسها.",
   "app.try_again": "أعد المحاولة",
@@ -36,7 +35,6 @@ export default {
   "side.account": "الحساب والاستخدام",
   "side.settings": "الإعدادات",
   "side.balance": "الرصيد",
-  "side.agents": "الوكلاء",
 
   "session.rename": "إعادة تسمية…",
   "session.delete": "حذف…",

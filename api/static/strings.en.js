@@ -3,7 +3,6 @@
 export default {
   "app.name": "Parley",
   "app.skip": "Skip to the conversation",
-  "app.starting": "Starting…",
   "app.cannot_start": "The server does not answer",
   "app.cannot_start_what": "Check that it is running. This page tries again by itself.",
   "app.try_again": "Try again",
@@ -36,7 +35,6 @@ export default {
   "side.account": "Account and usage",
   "side.settings": "Settings",
   "side.balance": "Balance",
-  "side.agents": "Agents",
 
   "session.rename": "Rename…",
   "session.delete": "Delete…",

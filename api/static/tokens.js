@@ -1,32 +1,34 @@
 // Tokens of a login. Each refresh token is good once, so one refresh runs at a time, in all tabs together.
 
 import { onOtherTab, read, write } from "./kept.js";
+import * as vault from "./vault.js";
 
 const EARLY_MS = 30_000; // or a quarter of a token's life, if that is less
 const LOCK = "parley.refresh";
 const LEASE_MS = 15_000;
 
-/** What is kept of the login: `access`, `refresh` and `until`, the moment from which `access` is not used any more; null when signed out. */
+/** What is kept of the login, null when signed out: `access`, `refresh`, and `until`, from when on `access` is not used. */
 export const kept = () => read("tokens");
 
 /** Whether somebody has signed in here. */
 export const isSignedIn = () => kept() !== null;
 
 /** Keep a TokenPair of the API; null signs out. */
-export function keep(pair) {
-  if (pair === null) return write("tokens", null);
-  const life = pair.expires_in * 1_000;
-  const until = Date.now() + life - Math.min(EARLY_MS, life / 4);
-  return write("tokens", { access: pair.access_token, refresh: pair.refresh_token, until });
+export async function keep(pair) {
+  const tokens = pair && kindOf(pair);
+  await vault.put("tokens", tokens); // first: who is told by the other already finds it
+  write("tokens", tokens);
 }
 
-/** Call `listener` when another tab has signed in or out. */
+function kindOf(pair) {
+  const life = pair.expires_in * 1_000;
+  const until = Date.now() + life - Math.min(EARLY_MS, life / 4);
+  return { access: pair.access_token, refresh: pair.refresh_token, until };
+}
+
+/** Call `listener(isSignedIn)` when another tab has signed in or out, or has renewed the tokens. */
 export function onSignInElsewhere(listener) {
-  let before = isSignedIn();
-  onOtherTab("tokens", (tokens) => {
-    if ((tokens !== null) !== before) listener(tokens !== null);
-    before = tokens !== null;
-  });
+  onOtherTab("tokens", (tokens) => listener(tokens !== null));
 }
 
 /** The access token to send now, made anew by `refresh(token)` when it is about to end; null when signed out. */
@@ -40,10 +42,12 @@ export async function current(refresh) {
 /** The access token after `stale`: another tab's, or one that `refresh(token)` gets. */
 export function renew(stale, refresh) {
   return alone(async () => {
-    const tokens = kept();
+    const shared = await vault.look("tokens");
+    const tokens = shared === undefined ? kept() : shared;
+    if (tokens && tokens.access !== stale) write("tokens", tokens);
     if (!tokens || tokens.access !== stale) return tokens?.access ?? null;
     const pair = await refresh(tokens.refresh);
-    keep(pair);
+    await keep(pair);
     return pair?.access_token ?? null;
   });
 }
@@ -59,20 +63,10 @@ function alone(task) {
 
 async function leased(task) {
   const mine = Math.random();
-  for (;;) {
-    const lease = read("lease");
-    if (!lease || lease.until < Date.now()) {
-      write("lease", { mine, until: Date.now() + LEASE_MS });
-      await pause(60); // whoever wrote last has it
-      if (read("lease")?.mine === mine) break;
-    }
-    await pause(100);
-  }
+  while (!(await vault.lease(mine, Date.now() + LEASE_MS))) await new Promise((resolve) => setTimeout(resolve, 100));
   try {
     return await task();
   } finally {
-    write("lease", null);
+    await vault.put("lease", null);
   }
 }
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -9,10 +9,9 @@ import { t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { read, write } from "./kept.js";
 import { menuButton } from "./menu.js";
-import { agentDialog } from "./agent_dialog.js";
 import { toast } from "./notices.js";
 import { wordsOf } from "./problems.js";
-import { deleteSession, renameSession } from "./session_dialogs.js";
+import { deleteSession, editAgent, renameSession } from "./actions.js";
 import { settings } from "./settings.js";
 import { settingsDialog } from "./settings_dialog.js";
 import { nameOf, Sidebar } from "./sidebar.js";
@@ -89,7 +88,8 @@ export class Workspace {
     this.#leave();
     this.sidebar.mark(sessionId);
     try {
-      const session = await this.library.find(sessionId);
+      const session = await this.library.find(sessionId, isRemembered);
+      if (!session) return this.#openAnother(sessionId);
       const conversation = this.#sending.get(sessionId) ?? new Conversation(session);
       this.#sending.delete(sessionId);
       this.#conversation = conversation;
@@ -108,15 +108,19 @@ export class Workspace {
   #couldNotOpen(error, sessionId, isRemembered) {
     const isGone = error instanceof Problem && (error.status === 404 || error.status === 422);
     if (isGone) {
-      if (read("last") === sessionId) write("last", null);
       if (!isRemembered) toast(t("talk.gone"), { isError: true });
-      const next = this.library.sessions.find((session) => session.id !== sessionId);
-      history.replaceState(null, "", location.pathname);
-      return next ? this.#open(next.id, true) : this.#showNothing();
+      return this.#openAnother(sessionId);
     }
     if (error instanceof Unreachable) setTimeout(() => !this.#off.signal.aborted && !this.#conversation && this.#route(), 3_000);
     const again = h("button", { type: "button", class: "button", onclick: () => this.#route() }, icon("retry"), t("app.try_again"));
     return this.#fill(this.#head(h("h1", {}, t("app.name"))), h("div", { class: "empty", role: "alert" }, h("p", {}, wordsOf(error)), again));
+  }
+
+  #openAnother(goneId) {
+    if (read("last") === goneId) write("last", null);
+    const next = this.library.sessions.find((session) => session.id !== goneId);
+    history.replaceState(null, "", location.pathname);
+    return next ? this.#open(next.id, true) : this.#showNothing();
   }
 
   #showConversation(conversation) {
@@ -133,7 +137,7 @@ export class Workspace {
     this.#showTitle(session);
     const menu = menuButton(t("side.actions", { name: nameOf(session) }), "head", [
       { name: t("session.rename"), icon: "pencil", act: () => renameSession(this.library, session) },
-      { name: t("agent.edit"), icon: "settings", act: () => agentDialog(this.library, this.library.agent(session.agent_id)) },
+      { name: t("agent.edit"), icon: "settings", act: () => editAgent(this.library, this.library.agent(session.agent_id)) },
       { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.library, session) },
     ]);
     this.#fill(this.#head(h("div", { class: "titles" }, this.title, this.subtitle), menu), this.#view.element, this.#composer.element);
@@ -172,12 +176,14 @@ export class Workspace {
     document.title = `${nameOf(session)} · ${t("app.name")}`;
   }
 
-  #showAccount() {
+  async #showAccount() {
     const last = this.#conversation?.session.id ?? read("last");
     this.#leave();
     this.sidebar.mark(null);
     document.title = `${t("me.title")} · ${t("app.name")}`;
-    this.#fill(this.account({ backTo: last ? `#/s/${last}` : "#/", head: (...parts) => this.#head(...parts) }));
+    const view = await this.account({ backTo: last ? `#/s/${last}` : "#/", head: (...parts) => this.#head(...parts) });
+    if (this.#conversation || this.#off.signal.aborted) return; // somebody went on meanwhile
+    this.#fill(view);
     this.main.querySelector("h1").focus();
   }
 

@@ -1,9 +1,15 @@
-// Renaming and deleting conversations, and deleting agents.
+// What can be done to agents and conversations from where they are listed.
 
 import { confirmDialog, dialogForm, field, openDialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { toast } from "./notices.js";
+
+/** Ask what an agent is; null makes a new one. Seldom wanted, so it is loaded when it is. */
+export async function editAgent(library, agent) {
+  const { agentDialog } = await import("./agent_dialog.js");
+  return agentDialog(library, agent);
+}
 
 /** Ask for a conversation's name. */
 export function renameSession(library, session) {
