@@ -28,8 +28,8 @@ async function start() {
     show();
   });
   connection.on("signed-out", () => {
-    wasOver = workspace !== null;
-    signedOut();
+    wasOver ||= workspace !== null; // several requests may find it out
+    if (workspace) signedOut();
   });
   onSignInElsewhere((isIn) => {
     if (isIn !== (workspace !== null)) isIn ? show() : signedOut({ isElsewhere: true });
@@ -97,6 +97,7 @@ async function signedOut({ isElsewhere = false } = {}) {
   if (health?.auth !== "on") return;
   workspace?.destroy();
   forgetPerson();
+  notices.forget();
   if (!isElsewhere) await keep(null);
   history.replaceState(null, "", location.pathname);
   show();

@@ -39,6 +39,12 @@ export function toast(words, { isError = false } = {}) {
   setTimeout(end, isError ? SHOWN_MS * 2 : SHOWN_MS);
 }
 
+/** Leave nothing of what was said to whoever comes next. */
+export function forget() {
+  spoken.textContent = "";
+  toasts.replaceChildren();
+}
+
 let isAway = false;
 let timer = null;
 
