@@ -245,7 +245,7 @@ async def test_the_keyboard_alone_is_enough(visitor: Visitor, fake: FakeOpenAI) 
         reached.add(
             await page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()")
         )
-        ring = "(({outlineStyle, boxShadow}) => outlineStyle !== 'none' || boxShadow !== 'none')(getComputedStyle(document.activeElement))"
+        ring = "[document.activeElement, document.activeElement.closest('.composer')].some((one) => one && getComputedStyle(one).outlineStyle !== 'none')"
         assert await page.evaluate(ring), (
             f"no visible focus on {await page.evaluate('document.activeElement.outerHTML')}"
         )
