@@ -47,6 +47,7 @@ export class Workspace {
     addEventListener("hashchange", () => this.#route(), { signal });
     addEventListener("keydown", (event) => event.key === "Escape" && this.#drawer(false), { signal });
     document.addEventListener("visibilitychange", () => !document.hidden && this.#conversation?.refresh().catch(() => {}), { signal });
+    addEventListener("beforeunload", (event) => this.#wouldLose && event.preventDefault(), { signal });
     this.library.on("changed", () => this.#libraryChanged());
     this.#takeDrops(signal);
     this.#route();
@@ -73,6 +74,12 @@ export class Workspace {
     this.#leave();
     for (const conversation of this.#sending.values()) conversation.close();
     this.sidebar?.destroy();
+  }
+
+  /** Whether a recording would be lost; texts are kept. */
+  get #wouldLose() {
+    const here = [this.#conversation, ...this.#sending.values()].flatMap((conversation) => conversation?.turns ?? []);
+    return this.#composer?.isRecording || here.some((turn) => turn.outgoing?.kind === "voice");
   }
 
   async #route() {
@@ -219,6 +226,7 @@ export class Workspace {
     if (!this.shell || this.shell.classList.contains("is-open") === isOpen) return;
     this.shell.classList.toggle("is-open", isOpen);
     this.opener?.setAttribute("aria-expanded", String(isOpen));
+    this.main.inert = isOpen;
     if (isOpen) this.sidebar.search.focus();
     else this.opener?.focus();
   }
