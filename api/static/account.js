@@ -16,7 +16,7 @@ const LIMITS = ["requests_per_minute", "jobs_at_a_time", "audio_minutes_per_day"
 /** The view. `isGuarded`: one signs in here; `signOut()` ends the login; `backTo` is where one came from. */
 export function accountView({ isGuarded, signOut, backTo, head }) {
   const profile = h("section", { class: "panel" }, h("p", { class: "quiet" }, t("app.loading")));
-  const back = h("a", { class: "ghost-button", href: backTo }, icon("chat"), t("me.back"));
+  const back = h("a", { class: "ghost-button", href: backTo, "aria-label": t("me.back"), title: t("me.back") }, icon("chat"), h("span", {}, t("me.back")));
   const element = h(
     "div",
     { class: "account" },
