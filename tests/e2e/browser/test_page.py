@@ -22,7 +22,7 @@ TWO_SENTENCES = "This is the first sentence of the reply. And this is the second
 
 
 @pytest.fixture
-def visitor(page: Page, parley: Live) -> Visitor:
+def visitor(parley: Live, page: Page) -> Visitor:
     """Before a whole Parley."""
     return Visitor(page, base_of(parley))
 

@@ -33,7 +33,7 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def visitor(page: Page, parley: Live) -> Visitor:
+def visitor(parley: Live, page: Page) -> Visitor:
     return Visitor(page, base_of(parley))
 
 
