@@ -29,8 +29,8 @@ export function holdable(button, { isOn, turnOn, turnOff, letGo, onHold }) {
     if (event.button !== 0) return;
     isPressClick = !isOn();
     if (!isPressClick) return;
-    button.setPointerCapture(event.pointerId); // wherever it is let go
     press(event);
+    button.setPointerCapture(event.pointerId); // it is noticed wherever it is let go
   });
   button.addEventListener("pointerup", release);
   button.addEventListener("pointercancel", release);

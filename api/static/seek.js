@@ -12,8 +12,8 @@ export function seekable(slider, { length, here, seek, toggle }) {
   };
   slider.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    slider.setPointerCapture(event.pointerId);
     seekTo(event);
+    slider.setPointerCapture(event.pointerId);
   });
   slider.addEventListener("pointermove", (event) => slider.hasPointerCapture(event.pointerId) && seekTo(event));
   slider.addEventListener("keydown", (event) => {
