@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, Route, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, Route, async_playwright, expect
 
 from api.pages import PAGE_HEADERS
 from shared.audio.pool import AudioPool
@@ -28,6 +28,8 @@ from tests.fakes.mp3 import mp3_of
 from tests.live import Live, live_parley
 
 BENCH = Path(__file__).parent / "static"
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ async def test_what_is_no_sound_is_said(person: Bench) -> None:
 async def test_thousands_cost_nothing_until_they_are_seen(person: Bench) -> None:
     await person.begin()
     await person.page.evaluate("for (let n = 0; n < 2000; n += 1) bench.player('/bench/tone-2.mp3', {durationS: 2})")
-    await expect(person.page.locator("[data-drawn]").first).to_be_visible()
+    await person.page.wait_for_selector("[data-drawn]")
     assert await person.ask("loads") < 40
     last = person.page.locator(".player").nth(1_999)
     await expect(last).not_to_have_attribute("data-drawn", "")
