@@ -21,7 +21,13 @@ export function accountView({ isGuarded, signOut, backTo, head }) {
     "div",
     { class: "account" },
     head(h("h1", { tabindex: "-1" }, t("me.title")), back),
-    h("div", { class: "account-body" }, isGuarded ? profile : h("p", { class: "panel note" }, t("me.local")), usageSection(), isGuarded && keysSection()),
+    h(
+      "div",
+      { class: "account-body" },
+      isGuarded ? profile : h("p", { class: "panel note" }, t("me.local")),
+      usageSection(),
+      isGuarded && keysSection(),
+    ),
   );
   if (isGuarded) showProfile(profile, signOut);
   return element;
@@ -36,12 +42,26 @@ async function showProfile(place, signOut) {
       [t("me.role"), t(`me.role_${me.role}`)],
       [t("me.balance"), me.balance === null ? t("me.unlimited") : h("bdi", { dir: "ltr", class: "amount" }, money(me.balance))],
       Number(me.reserved) > 0 && [t("me.reserved"), h("bdi", { dir: "ltr" }, money(me.reserved))],
-      [t("me.limits"), limits.length ? h("ul", { class: "plain" }, limits.map((words) => h("li", {}, words))) : t("me.limits_server")],
+      [
+        t("me.limits"),
+        limits.length
+          ? h(
+              "ul",
+              { class: "plain" },
+              limits.map((words) => h("li", {}, words)),
+            )
+          : t("me.limits_server"),
+      ],
     ];
     const facts = rows.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
     const change = h("button", { type: "button", class: "ghost-button", onclick: changePassword }, icon("key"), t("me.password"));
     const out = h("button", { type: "button", class: "ghost-button", onclick: signOut }, icon("out"), t("sign.out"));
-    fill(place, h("h2", {}, t("me.profile")), h("dl", { class: "facts" }, facts), h("div", { class: "panel-actions" }, change, out));
+    fill(
+      place,
+      h("h2", {}, t("me.profile")),
+      h("dl", { class: "facts" }, facts),
+      h("div", { class: "panel-actions" }, change, out),
+    );
   } catch (error) {
     fill(place, h("p", { role: "alert" }, wordsOf(error)));
   }
@@ -52,7 +72,10 @@ async function changePassword() {
   const [now, next] = [input("current-password"), input("new-password")];
   next.minLength = 8;
   const save = async () => keep(await post("auth/password", { current_password: now.value, new_password: next.value }));
-  const fields = [field("current_password", t("me.password_now"), now), field("new_password", t("me.password_new"), next, t("sign.password_hint"))];
+  const fields = [
+    field("current_password", t("me.password_now"), now),
+    field("new_password", t("me.password_new"), next, t("sign.password_hint")),
+  ];
   const isDone = await openDialog(t("me.password"), (close) => dialogForm(close, { action: t("app.save"), save }, fields));
   if (isDone) toast(t("me.password_done"));
 }

@@ -15,7 +15,9 @@ export async function editAgent(library, agent) {
 export function renameSession(library, session) {
   const name = h("input", { type: "text", value: session.name, maxlength: "200", dir: "auto", autocomplete: "off" });
   const save = () => library.renameSession(session.id, name.value.trim());
-  return openDialog(t("session.rename_title"), (close) => dialogForm(close, { action: t("app.save"), save }, field("name", t("session.name"), name)));
+  return openDialog(t("session.rename_title"), (close) =>
+    dialogForm(close, { action: t("app.save"), save }, field("name", t("session.name"), name)),
+  );
 }
 
 /** Delete a conversation, once that is confirmed. */

@@ -29,12 +29,32 @@ class AgentForm {
   constructor(agent, models) {
     const known = agent ?? { name: "", prompt: "", personality: "", languages: [], language: null, voice: null, voices: {} };
     this.models = models;
-    this.name = h("input", { type: "text", value: known.name, maxlength: "200", required: true, dir: "auto", autocomplete: "off" });
+    this.name = h("input", {
+      type: "text",
+      value: known.name,
+      maxlength: "200",
+      required: true,
+      dir: "auto",
+      autocomplete: "off",
+    });
     this.prompt = h("textarea", { rows: "5", maxlength: "32000", dir: "auto", value: known.prompt });
     this.personality = h("textarea", { rows: "2", maxlength: "8000", dir: "auto", value: known.personality });
-    this.checks = OFTEN.map((code) => [code, h("input", { type: "checkbox", checked: known.languages.includes(code), onchange: () => this.#showVoices() })]);
-    const others = [...known.languages, ...Object.keys(known.voices)].filter((code, n, all) => !OFTEN.includes(code) && all.indexOf(code) === n);
-    this.others = h("input", { type: "text", value: others.join(", "), dir: "ltr", autocomplete: "off", autocapitalize: "none", spellcheck: "false", onchange: () => this.#showVoices() });
+    this.checks = OFTEN.map((code) => [
+      code,
+      h("input", { type: "checkbox", checked: known.languages.includes(code), onchange: () => this.#showVoices() }),
+    ]);
+    const others = [...known.languages, ...Object.keys(known.voices)].filter(
+      (code, n, all) => !OFTEN.includes(code) && all.indexOf(code) === n,
+    );
+    this.others = h("input", {
+      type: "text",
+      value: others.join(", "),
+      dir: "ltr",
+      autocomplete: "off",
+      autocapitalize: "none",
+      spellcheck: "false",
+      onchange: () => this.#showVoices(),
+    });
     this.language = h("select", {});
     this.first = known.language;
     this.selects = Object.fromEntries(Object.keys(ROLES).map((name) => [name, this.#modelSelect(name, known[name] ?? null)]));
@@ -49,14 +69,31 @@ class AgentForm {
 
   fields() {
     const checks = this.checks.map(([code, input]) => h("label", { class: "check" }, input, languageName(code)));
-    const languages = h("fieldset", { dataset: { field: "languages" } }, h("legend", {}, t("agent.languages")), h("div", { class: "checks" }, checks), h("p", { class: "hint" }, t("agent.languages_hint")), h("p", { class: "field-error", hidden: true }));
+    const languages = h(
+      "fieldset",
+      { dataset: { field: "languages" } },
+      h("legend", {}, t("agent.languages")),
+      h("div", { class: "checks" }, checks),
+      h("p", { class: "hint" }, t("agent.languages_hint")),
+      h("p", { class: "field-error", hidden: true }),
+    );
     const models = Object.entries(this.selects).map(([name, select]) => field(name, t(`agent.${name}`), select));
     return [
       field("name", t("agent.name"), this.name),
       field("prompt", t("agent.prompt"), this.prompt, t("agent.prompt_hint")),
       field("personality", t("agent.personality"), this.personality, t("agent.personality_hint")),
       languages,
-      h("details", {}, h("summary", {}, t("agent.models")), models, field("voice", t("agent.voice"), this.voice, t("agent.voice_hint")), h("div", { dataset: { field: "voices" } }, this.voiceRows, h("p", { class: "field-error", hidden: true })), field("other_languages", t("agent.other_languages"), this.others, t("agent.other_languages_hint")), field("language", t("agent.language"), this.language), this.voiceNames),
+      h(
+        "details",
+        {},
+        h("summary", {}, t("agent.models")),
+        models,
+        field("voice", t("agent.voice"), this.voice, t("agent.voice_hint")),
+        h("div", { dataset: { field: "voices" } }, this.voiceRows, h("p", { class: "field-error", hidden: true })),
+        field("other_languages", t("agent.other_languages"), this.others, t("agent.other_languages_hint")),
+        field("language", t("agent.language"), this.language),
+        this.voiceNames,
+      ),
     ];
   }
 
@@ -64,8 +101,17 @@ class AgentForm {
   read() {
     const others = codesOf(this.others.value);
     const odd = others.find((code) => !/^[a-z]{2}$/.test(code));
-    if (odd) throw new Problem(422, { code: "invalid", errors: [{ field: "other_languages", message: t("agent.not_a_language") }] }, null);
-    const voices = Object.fromEntries(this.#codes().map((code) => [code, this.voices.get(code)?.value.trim()]).filter(([, voice]) => voice));
+    if (odd)
+      throw new Problem(
+        422,
+        { code: "invalid", errors: [{ field: "other_languages", message: t("agent.not_a_language") }] },
+        null,
+      );
+    const voices = Object.fromEntries(
+      this.#codes()
+        .map((code) => [code, this.voices.get(code)?.value.trim()])
+        .filter(([, voice]) => voice),
+    );
     const models = Object.fromEntries(Object.entries(this.selects).map(([name, select]) => [name, select.value || null]));
     return {
       name: this.name.value.trim(),
@@ -93,13 +139,26 @@ class AgentForm {
     const server = h("option", { value: "" }, first ? t("agent.model_default", { model: first.id }) : t("agent.model_server"));
     const ids = mine.map((model) => model.id);
     if (value && !ids.includes(value)) ids.unshift(value); // several, or one that is no longer in the list
-    const select = h("select", { dir: "ltr" }, server, ids.map((id) => h("option", { value: id }, id)));
+    const select = h(
+      "select",
+      { dir: "ltr" },
+      server,
+      ids.map((id) => h("option", { value: id }, id)),
+    );
     select.value = value ?? "";
     return select;
   }
 
   #voiceInput(value) {
-    return h("input", { type: "text", value: value ?? "", maxlength: "100", dir: "ltr", list: this.voiceNames.id, autocomplete: "off", spellcheck: "false" });
+    return h("input", {
+      type: "text",
+      value: value ?? "",
+      maxlength: "100",
+      dir: "ltr",
+      list: this.voiceNames.id,
+      autocomplete: "off",
+      spellcheck: "false",
+    });
   }
 
   #showVoiceNames() {
@@ -111,12 +170,23 @@ class AgentForm {
   #showVoices() {
     const codes = this.#codes().filter((code) => /^[a-z]{2}$/.test(code));
     for (const code of codes) if (!this.voices.has(code)) this.voices.set(code, this.#voiceInput(null));
-    this.voiceRows.replaceChildren(...codes.map((code) => field(`voices.${code}`, t("agent.voice_in", { language: languageName(code) }), this.voices.get(code))));
+    this.voiceRows.replaceChildren(
+      ...codes.map((code) =>
+        field(`voices.${code}`, t("agent.voice_in", { language: languageName(code) }), this.voices.get(code)),
+      ),
+    );
     const value = this.language.value || this.first;
     const languages = this.#languages().length ? this.#languages() : codes;
-    this.language.replaceChildren(h("option", { value: "" }, t("agent.language_any")), ...languages.map((code) => h("option", { value: code }, languageName(code))));
+    this.language.replaceChildren(
+      h("option", { value: "" }, t("agent.language_any")),
+      ...languages.map((code) => h("option", { value: code }, languageName(code))),
+    );
     this.language.value = languages.includes(value) ? value : "";
   }
 }
 
-const codesOf = (text) => text.split(/[\s,،]+/).map((code) => code.trim().toLowerCase()).filter(Boolean);
+const codesOf = (text) =>
+  text
+    .split(/[\s,،]+/)
+    .map((code) => code.trim().toLowerCase())
+    .filter(Boolean);

@@ -104,7 +104,12 @@ async function signedOut({ isElsewhere = false } = {}) {
 }
 
 function cannotStart() {
-  const again = h("button", { type: "button", class: "button", onclick: () => location.reload() }, icon("retry"), t("app.try_again"));
+  const again = h(
+    "button",
+    { type: "button", class: "button", onclick: () => location.reload() },
+    icon("retry"),
+    t("app.try_again"),
+  );
   fill(root, h("main", { class: "empty" }, h("h1", {}, t("app.cannot_start")), h("p", {}, t("app.cannot_start_what")), again));
 }
 

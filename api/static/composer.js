@@ -78,16 +78,66 @@ export class Composer {
 
   #build() {
     const id = newId("message");
-    this.text = h("textarea", { id, rows: "1", dir: "auto", placeholder: t("write.placeholder"), enterkeyhint: "send", autocomplete: "off", "aria-describedby": `${id}-count ${id}-hint` });
+    this.text = h("textarea", {
+      id,
+      rows: "1",
+      dir: "auto",
+      placeholder: t("write.placeholder"),
+      enterkeyhint: "send",
+      autocomplete: "off",
+      "aria-describedby": `${id}-count ${id}-hint`,
+    });
     this.count = h("p", { class: "count", id: `${id}-count`, role: "status", hidden: true });
     this.chosen = h("div", { class: "chosen", hidden: true });
-    this.picker = h("input", { type: "file", accept: "audio/*,video/mp4,video/webm,.ogg,.opus,.amr,.3gp,.caf,.wma", class: "hidden", tabindex: "-1", "aria-hidden": "true", onchange: () => this.#picked() });
-    const attach = h("button", { type: "button", class: "icon-button", "aria-label": t("write.attach"), title: t("write.attach"), onclick: () => this.picker.click() }, icon("attach"));
-    this.speak = h("button", { type: "button", class: "icon-button", "aria-label": t("write.speak"), onclick: () => this.#toggleSpeak() });
+    this.picker = h("input", {
+      type: "file",
+      accept: "audio/*,video/mp4,video/webm,.ogg,.opus,.amr,.3gp,.caf,.wma",
+      class: "hidden",
+      tabindex: "-1",
+      "aria-hidden": "true",
+      onchange: () => this.#picked(),
+    });
+    const attach = h(
+      "button",
+      {
+        type: "button",
+        class: "icon-button",
+        "aria-label": t("write.attach"),
+        title: t("write.attach"),
+        onclick: () => this.picker.click(),
+      },
+      icon("attach"),
+    );
+    this.speak = h("button", {
+      type: "button",
+      class: "icon-button",
+      "aria-label": t("write.speak"),
+      onclick: () => this.#toggleSpeak(),
+    });
     this.recording = h("div", { class: "recorder-place" });
-    this.send = h("button", { type: "submit", class: "icon-button send", "aria-label": t("write.send"), title: t("write.send") }, icon("send"));
-    const tools = h("div", { class: "tools" }, h("div", { class: "tools-start" }, attach, this.speak), this.count, this.recording, this.send);
-    const form = h("form", { class: "composer", id: "composer" }, h("label", { class: "hidden", for: id }, t("write.message")), h("p", { class: "hidden", id: `${id}-hint` }, t("write.hint")), this.chosen, this.text, this.picker, tools);
+    this.send = h(
+      "button",
+      { type: "submit", class: "icon-button send", "aria-label": t("write.send"), title: t("write.send") },
+      icon("send"),
+    );
+    const tools = h(
+      "div",
+      { class: "tools" },
+      h("div", { class: "tools-start" }, attach, this.speak),
+      this.count,
+      this.recording,
+      this.send,
+    );
+    const form = h(
+      "form",
+      { class: "composer", id: "composer" },
+      h("label", { class: "hidden", for: id }, t("write.message")),
+      h("p", { class: "hidden", id: `${id}-hint` }, t("write.hint")),
+      this.chosen,
+      this.text,
+      this.picker,
+      tools,
+    );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -149,10 +199,20 @@ export class Composer {
     this.chosen.hidden = file === null;
     this.chosen.replaceChildren();
     if (file) {
-      const drop = h("button", { type: "button", class: "icon-button small", "aria-label": t("write.remove_file"), title: t("write.remove_file"), onclick: () => {
-        this.#choose(null);
-        this.focus();
-      } }, icon("close"));
+      const drop = h(
+        "button",
+        {
+          type: "button",
+          class: "icon-button small",
+          "aria-label": t("write.remove_file"),
+          title: t("write.remove_file"),
+          onclick: () => {
+            this.#choose(null);
+            this.focus();
+          },
+        },
+        icon("close"),
+      );
       this.#player = createPlayer({ load: async () => file, t, lang: language(), label: file.name, compact: true });
       this.chosen.append(h("p", { class: "chosen-name" }, icon("file"), h("bdi", {}, file.name), drop), this.#player.element);
     }

@@ -61,7 +61,10 @@ export class Conversation extends Signals {
     this.#cursor = page.next_cursor;
     this.hasOlder = page.next_cursor !== null;
     await this.#lookUpUnanswered();
-    this.emit("older", this.turns.filter((turn) => !before.has(turn)));
+    this.emit(
+      "older",
+      this.turns.filter((turn) => !before.has(turn)),
+    );
     this.#attend();
   }
 

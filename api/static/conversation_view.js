@@ -26,8 +26,25 @@ export class ConversationView {
     this.list = h("ol", { class: "turns", "aria-label": t("talk.log") });
     this.older = h("p", { class: "older quiet", hidden: true }, t("talk.older"));
     this.hint = this.#emptyHint();
-    this.scroller = h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": t("talk.log") }, this.older, this.hint, this.list);
-    this.latest = h("button", { type: "button", class: "latest", hidden: true, "aria-label": t("talk.latest"), title: t("talk.latest"), onclick: () => this.toEnd({ smooth: true }) }, icon("down"));
+    this.scroller = h(
+      "div",
+      { class: "scroller", tabindex: "0", role: "region", "aria-label": t("talk.log") },
+      this.older,
+      this.hint,
+      this.list,
+    );
+    this.latest = h(
+      "button",
+      {
+        type: "button",
+        class: "latest",
+        hidden: true,
+        "aria-label": t("talk.latest"),
+        title: t("talk.latest"),
+        onclick: () => this.toEnd({ smooth: true }),
+      },
+      icon("down"),
+    );
     this.element = h("div", { class: "conversation" }, this.scroller, this.latest);
     this.#listen();
     this.#showAll();
@@ -163,7 +180,13 @@ export class ConversationView {
   }
 
   #emptyHint() {
-    return h("div", { class: "empty", hidden: true }, h("img", { src: "/static/favicon.svg", alt: "", width: "56", height: "56" }), h("h2", { dir: "auto" }, t("talk.empty_title", { name: this.agentName() })), h("p", {}, t("talk.empty_what")));
+    return h(
+      "div",
+      { class: "empty", hidden: true },
+      h("img", { src: "/static/favicon.svg", alt: "", width: "56", height: "56" }),
+      h("h2", { dir: "auto" }, t("talk.empty_title", { name: this.agentName() })),
+      h("p", {}, t("talk.empty_what")),
+    );
   }
 
   #announce(turn, event, data) {

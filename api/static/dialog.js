@@ -14,9 +14,19 @@ export function openDialog(title, build, { wide = false } = {}) {
       dialog.close();
     };
     let result = null;
-    const shut = h("button", { type: "button", class: "icon-button", "aria-label": t("app.close"), onclick: () => close() }, icon("close"));
+    const shut = h(
+      "button",
+      { type: "button", class: "icon-button", "aria-label": t("app.close"), onclick: () => close() },
+      icon("close"),
+    );
     const head = h("header", {}, h("h2", { id }, title), shut);
-    const dialog = h("dialog", { class: wide ? "wide" : null, "aria-labelledby": id }, head, build(close), h("div", { class: "toasts", role: "status" }));
+    const dialog = h(
+      "dialog",
+      { class: wide ? "wide" : null, "aria-labelledby": id },
+      head,
+      build(close),
+      h("div", { class: "toasts", role: "status" }),
+    );
     const opener = document.activeElement;
     dialog.addEventListener("close", () => {
       dialog.remove();

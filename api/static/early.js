@@ -1,4 +1,5 @@
-// Before the first paint: the chosen theme and language, whose words are asked for at once. A classic script, so that it holds the paint; nothing else here.
+// Before the first paint: the chosen theme and language, whose words are asked for at once.
+// A classic script, so that it holds the paint; nothing else here.
 (function () {
   var settings = {};
   try {

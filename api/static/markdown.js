@@ -58,7 +58,12 @@ export function directionOf(text) {
 
 function frame(pre) {
   const language = /language-(\S+)/.exec(pre.querySelector("code")?.className ?? "")?.[1] ?? "";
-  const copy = h("button", { type: "button", class: "ghost-button small", dataset: { copy: "code" } }, icon("copy"), t("talk.copy_code"));
+  const copy = h(
+    "button",
+    { type: "button", class: "ghost-button small", dataset: { copy: "code" } },
+    icon("copy"),
+    t("talk.copy_code"),
+  );
   const framed = h("div", { class: "code", dir: "ltr" }, h("div", { class: "code-head" }, h("span", {}, language), copy));
   pre.replaceWith(framed);
   pre.tabIndex = 0; // long lines scroll, by keyboard too

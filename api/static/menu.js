@@ -6,13 +6,36 @@ import { icon } from "./icons.js";
 /** `items` are `{ name, icon, act, isDanger }`; `label` is the button's accessible name, `key` finds it when it is drawn anew. */
 export function menuButton(label, key, items) {
   const id = newId("menu");
-  const button = h("button", { type: "button", class: "icon-button small more", dataset: { key }, "aria-label": label, title: label, "aria-haspopup": "menu", "aria-expanded": "false", popovertarget: id }, icon("more"));
+  const button = h(
+    "button",
+    {
+      type: "button",
+      class: "icon-button small more",
+      dataset: { key },
+      "aria-label": label,
+      title: label,
+      "aria-haspopup": "menu",
+      "aria-expanded": "false",
+      popovertarget: id,
+    },
+    icon("more"),
+  );
   const rows = items.map((item) =>
-    h("button", { type: "button", role: "menuitem", class: item.isDanger ? "danger" : null, onclick: () => {
-      menu.hidePopover();
-      button.focus();
-      item.act();
-    } }, icon(item.icon), item.name),
+    h(
+      "button",
+      {
+        type: "button",
+        role: "menuitem",
+        class: item.isDanger ? "danger" : null,
+        onclick: () => {
+          menu.hidePopover();
+          button.focus();
+          item.act();
+        },
+      },
+      icon(item.icon),
+      item.name,
+    ),
   );
   const menu = h("div", { id, class: "menu", popover: "auto", role: "menu", "aria-label": label }, rows);
   menu.addEventListener("toggle", ({ newState }) => {

@@ -32,7 +32,13 @@ export function announce(words) {
 /** Show words in passing. Inside a dialog they would be behind it: it holds them then. */
 export function toast(words, { isError = false } = {}) {
   const close = h("button", { type: "button", class: "icon-button small", "aria-label": t("app.close") }, icon("close"));
-  const shown = h("div", { class: `toast${isError ? " toast-error" : ""}` }, icon(isError ? "alert" : "check"), h("p", { dir: "auto" }, words), close);
+  const shown = h(
+    "div",
+    { class: `toast${isError ? " toast-error" : ""}` },
+    icon(isError ? "alert" : "check"),
+    h("p", { dir: "auto" }, words),
+    close,
+  );
   const end = () => shown.remove();
   close.addEventListener("click", end);
   (document.querySelector("dialog[open] .toasts") ?? toasts).append(shown);

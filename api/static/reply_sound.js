@@ -16,7 +16,17 @@ export function playerOf({ id, audio, blob, durationS, at }, label) {
     settings.speed = rate;
   };
   const length = audio?.durationS ?? durationS;
-  return createPlayer({ load, messageId: id, durationS: length, t, lang: language(), downloadName, label, speed: settings.speed, onSpeed });
+  return createPlayer({
+    load,
+    messageId: id,
+    durationS: length,
+    t,
+    lang: language(),
+    downloadName,
+    label,
+    speed: settings.speed,
+    onSpeed,
+  });
 }
 
 /** One reply's sound, in its place. `mayPlay()` says whether it may begin by itself now. */
@@ -57,7 +67,12 @@ export class ReplySound {
     this.#clear();
     this.#shown = "offer";
     this.place.hidden = false;
-    const listen = h("button", { type: "button", class: "ghost-button", onclick: () => this.#begin(turn) }, icon("speaker"), t("talk.listen_now"));
+    const listen = h(
+      "button",
+      { type: "button", class: "ghost-button", onclick: () => this.#begin(turn) },
+      icon("speaker"),
+      t("talk.listen_now"),
+    );
     return fill(this.place, listen);
   }
 

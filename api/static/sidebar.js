@@ -39,7 +39,12 @@ export class Sidebar {
   showMe() {
     const me = this.me();
     const balance = me?.balance ?? null;
-    fill(this.account, icon("user"), h("span", { class: "account-name" }, h("bdi", {}, me?.username ?? t("side.account"))), balance !== null && h("span", { class: "balance", dir: "ltr", title: t("side.balance") }, money(balance)));
+    fill(
+      this.account,
+      icon("user"),
+      h("span", { class: "account-name" }, h("bdi", {}, me?.username ?? t("side.account"))),
+      balance !== null && h("span", { class: "balance", dir: "ltr", title: t("side.balance") }, money(balance)),
+    );
     const said = [me?.username, t("side.account"), balance !== null && `${t("side.balance")} ${money(balance)}`];
     this.account.setAttribute("aria-label", said.filter(Boolean).join(", "));
   }
@@ -51,18 +56,66 @@ export class Sidebar {
 
   #build() {
     const { does } = this;
-    const close = h("button", { type: "button", class: "icon-button drawer-only", "aria-label": t("side.close"), onclick: () => does.close() }, icon("close"));
-    const brand = h("div", { class: "brand" }, h("img", { src: "/static/favicon.svg", alt: "", width: "28", height: "28" }), h("span", {}, t("app.name")), close);
-    const start = h("button", { type: "button", class: "button wide-button", onclick: () => does.start(null) }, icon("plus"), t("side.new"));
-    this.search = h("input", { type: "search", class: "search", placeholder: t("side.search"), "aria-label": t("side.search_what"), autocomplete: "off", dir: "auto", oninput: () => this.#searched() });
+    const close = h(
+      "button",
+      { type: "button", class: "icon-button drawer-only", "aria-label": t("side.close"), onclick: () => does.close() },
+      icon("close"),
+    );
+    const brand = h(
+      "div",
+      { class: "brand" },
+      h("img", { src: "/static/favicon.svg", alt: "", width: "28", height: "28" }),
+      h("span", {}, t("app.name")),
+      close,
+    );
+    const start = h(
+      "button",
+      { type: "button", class: "button wide-button", onclick: () => does.start(null) },
+      icon("plus"),
+      t("side.new"),
+    );
+    this.search = h("input", {
+      type: "search",
+      class: "search",
+      placeholder: t("side.search"),
+      "aria-label": t("side.search_what"),
+      autocomplete: "off",
+      dir: "auto",
+      oninput: () => this.#searched(),
+    });
     this.groups = h("div", { class: "groups" });
-    const agent = h("button", { type: "button", class: "ghost-button", onclick: () => editAgent(this.library, null) }, icon("plus"), t("side.new_agent"));
+    const agent = h(
+      "button",
+      { type: "button", class: "ghost-button", onclick: () => editAgent(this.library, null) },
+      icon("plus"),
+      t("side.new_agent"),
+    );
     this.account = h("a", { class: "side-row", href: "#/account" });
-    const options = h("button", { type: "button", class: "icon-button", "aria-label": t("side.settings"), title: t("side.settings"), onclick: () => does.openSettings() }, icon("settings"));
+    const options = h(
+      "button",
+      {
+        type: "button",
+        class: "icon-button",
+        "aria-label": t("side.settings"),
+        title: t("side.settings"),
+        onclick: () => does.openSettings(),
+      },
+      icon("settings"),
+    );
     const other = language() === "ar" ? "en" : "ar";
-    const swap = h("button", { type: "button", class: "ghost-button", lang: other, onclick: () => {
-      settings.lang = other;
-    } }, icon("language"), LANGUAGES[other]);
+    const swap = h(
+      "button",
+      {
+        type: "button",
+        class: "ghost-button",
+        lang: other,
+        onclick: () => {
+          settings.lang = other;
+        },
+      },
+      icon("language"),
+      LANGUAGES[other],
+    );
     return h(
       "aside",
       { class: "side", id: "side", "aria-label": t("side.label") },
@@ -95,7 +148,8 @@ export class Sidebar {
       if (isWanted || shown.length) groups.push(this.#group(agent, shown, wanted));
     }
     if (wanted && !groups.length) groups.push(h("p", { class: "quiet side-empty" }, t("side.nothing")));
-    if (this.library.hasMore && !wanted) groups.push(h("button", { type: "button", class: "ghost-button", onclick: () => this.library.more() }, t("app.more")));
+    if (this.library.hasMore && !wanted)
+      groups.push(h("button", { type: "button", class: "ghost-button", onclick: () => this.library.more() }, t("app.more")));
     fill(this.groups, groups);
     this.mark(this.#current);
     if (focused) this.groups.querySelector(`[data-key="${focused}"]`)?.focus();
@@ -103,20 +157,37 @@ export class Sidebar {
 
   #agents() {
     const latest = new Map();
-    for (const session of this.library.sessions) if (!latest.has(session.agent_id)) latest.set(session.agent_id, session.last_activity_at);
+    for (const session of this.library.sessions)
+      if (!latest.has(session.agent_id)) latest.set(session.agent_id, session.last_activity_at);
     const when = (agent) => latest.get(agent.id) ?? agent.created_at;
     return [...this.library.agents].sort((a, b) => when(b).localeCompare(when(a)));
   }
 
   #group(agent, sessions, wanted) {
-    const start = h("button", { type: "button", class: "icon-button small", dataset: { key: `new-${agent.id}` }, "aria-label": t("side.new_with", { name: agent.name }), title: t("side.new_with", { name: agent.name }), onclick: () => this.does.start(agent.id) }, icon("plus"));
+    const start = h(
+      "button",
+      {
+        type: "button",
+        class: "icon-button small",
+        dataset: { key: `new-${agent.id}` },
+        "aria-label": t("side.new_with", { name: agent.name }),
+        title: t("side.new_with", { name: agent.name }),
+        onclick: () => this.does.start(agent.id),
+      },
+      icon("plus"),
+    );
     const menu = menuButton(t("side.actions", { name: agent.name }), `agent-${agent.id}`, [
       { name: t("agent.edit_item"), icon: "pencil", act: () => editAgent(this.library, agent) },
       { name: t("agent.delete_item"), icon: "trash", isDanger: true, act: () => deleteAgent(this.library, agent) },
     ]);
     const rows = sessions.map((session) => this.#session(session));
     const none = !rows.length && !wanted && h("li", { class: "quiet side-empty" }, t("side.no_sessions"));
-    return h("section", { class: "group" }, h("div", { class: "group-head" }, h("h2", { dir: "auto", title: agent.name }, agent.name), start, menu), h("ul", {}, rows, none));
+    return h(
+      "section",
+      { class: "group" },
+      h("div", { class: "group-head" }, h("h2", { dir: "auto", title: agent.name }, agent.name), start, menu),
+      h("ul", {}, rows, none),
+    );
   }
 
   #session(session) {
@@ -125,7 +196,16 @@ export class Sidebar {
       { name: t("session.rename"), icon: "pencil", act: () => renameSession(this.library, session) },
       { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.library, session) },
     ]);
-    return h("li", { class: "row" }, h("a", { class: "session", href: `#/s/${session.id}`, dataset: { id: session.id, key: `open-${session.id}` }, title: name }, h("span", { dir: "auto" }, name)), menu);
+    return h(
+      "li",
+      { class: "row" },
+      h(
+        "a",
+        { class: "session", href: `#/s/${session.id}`, dataset: { id: session.id, key: `open-${session.id}` }, title: name },
+        h("span", { dir: "auto" }, name),
+      ),
+      menu,
+    );
   }
 }
 

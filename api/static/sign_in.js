@@ -18,14 +18,42 @@ export function signInView({ isRegistrationOpen, wasOver, onSignedIn }) {
 }
 
 function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
-  const name = h("input", { type: "text", name: "username", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, maxlength: "100", dir: "auto", autofocus: true });
-  const password = h("input", { type: "password", name: "password", autocomplete: isNew ? "new-password" : "current-password", required: true, minlength: isNew ? "8" : null, maxlength: "200", dir: "ltr" });
+  const name = h("input", {
+    type: "text",
+    name: "username",
+    autocomplete: "username",
+    autocapitalize: "none",
+    spellcheck: "false",
+    required: true,
+    maxlength: "100",
+    dir: "auto",
+    autofocus: true,
+  });
+  const password = h("input", {
+    type: "password",
+    name: "password",
+    autocomplete: isNew ? "new-password" : "current-password",
+    required: true,
+    minlength: isNew ? "8" : null,
+    maxlength: "200",
+    dir: "ltr",
+  });
   const wrong = h("p", { class: "form-error", role: "alert", hidden: true });
   const submit = h("button", { type: "submit", class: "button wide-button" }, t(isNew ? "sign.up" : "sign.in"));
   const other = language() === "ar" ? "en" : "ar";
-  const swap = h("button", { type: "button", class: "ghost-button", lang: other, onclick: () => {
-    settings.lang = other;
-  } }, icon("language"), LANGUAGES[other]);
+  const swap = h(
+    "button",
+    {
+      type: "button",
+      class: "ghost-button",
+      lang: other,
+      onclick: () => {
+        settings.lang = other;
+      },
+    },
+    icon("language"),
+    LANGUAGES[other],
+  );
   const form = h(
     "form",
     { class: "card", novalidate: true },
@@ -36,7 +64,9 @@ function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
     field("password", t("sign.password"), password, isNew ? t("sign.password_hint") : null, peek(password)),
     wrong,
     submit,
-    isRegistrationOpen ? h("button", { type: "button", class: "ghost-button", onclick: turn }, t(isNew ? "sign.to_in" : "sign.to_up")) : h("p", { class: "quiet" }, t("sign.closed")),
+    isRegistrationOpen
+      ? h("button", { type: "button", class: "ghost-button", onclick: turn }, t(isNew ? "sign.to_in" : "sign.to_up"))
+      : h("p", { class: "quiet" }, t("sign.closed")),
     swap,
   );
   form.addEventListener("submit", async (event) => {
@@ -61,11 +91,15 @@ function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
 }
 
 function peek(password) {
-  const button = h("button", { type: "button", class: "ghost-button small", onclick: () => {
-    const isShown = password.type === "text";
-    password.type = isShown ? "password" : "text";
-    show(!isShown);
-  } });
+  const button = h("button", {
+    type: "button",
+    class: "ghost-button small",
+    onclick: () => {
+      const isShown = password.type === "text";
+      password.type = isShown ? "password" : "text";
+      show(!isShown);
+    },
+  });
   const show = (isShown) => {
     button.setAttribute("aria-label", t(isShown ? "sign.hide" : "sign.show"));
     button.textContent = t(isShown ? "sign.hide_short" : "sign.show_short");

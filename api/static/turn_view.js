@@ -115,11 +115,14 @@ export class TurnView {
 
   #actions() {
     const { turn, stage, does } = this;
-    const button = (name, what, act) => h("button", { type: "button", class: "ghost-button small", onclick: () => act(turn) }, icon(what), t(name));
-    if (stage === "unsent") return [button("stage.send_again", "retry", does.resend), button("stage.discard", "close", does.discard)];
+    const button = (name, what, act) =>
+      h("button", { type: "button", class: "ghost-button small", onclick: () => act(turn) }, icon(what), t(name));
+    if (stage === "unsent")
+      return [button("stage.send_again", "retry", does.resend), button("stage.discard", "close", does.discard)];
     if (stage === "waiting_here") return [button("stage.discard", "close", does.discard)];
     if (stage === "failed" && turn.job.status === "failed") return [button("stage.retry", "retry", does.retry)];
-    if (["failed", "cancelled"].includes(stage)) return turn.said.text ? [button("stage.send_again", "retry", does.sendAgain)] : [];
+    if (["failed", "cancelled"].includes(stage))
+      return turn.said.text ? [button("stage.send_again", "retry", does.sendAgain)] : [];
     if (isUnfinished(turn) && stage !== "cancelling") return [button("stage.cancel", "close", does.cancel)];
     return [];
   }
@@ -143,9 +146,25 @@ function messageParts(whose) {
   const words = h("div", { class: "words", dir: "auto", hidden: true });
   const sound = h("div", { class: "sound", dir: "ltr", hidden: true });
   const time = h("time", {});
-  const copy = h("button", { type: "button", class: "icon-button small copy", hidden: true, dataset: { copy: whose }, "aria-label": t(whose === "mine" ? "talk.copy" : "talk.copy_reply"), title: t("talk.copy") }, icon("copy"));
+  const copy = h(
+    "button",
+    {
+      type: "button",
+      class: "icon-button small copy",
+      hidden: true,
+      dataset: { copy: whose },
+      "aria-label": t(whose === "mine" ? "talk.copy" : "talk.copy_reply"),
+      title: t("talk.copy"),
+    },
+    icon("copy"),
+  );
   const order = whose === "mine" ? [sound, words] : [words, sound];
-  const element = h("article", { class: `message ${whose}`, hidden: true }, h("div", { class: "bubble" }, order), h("footer", {}, time, copy));
+  const element = h(
+    "article",
+    { class: `message ${whose}`, hidden: true },
+    h("div", { class: "bubble" }, order),
+    h("footer", {}, time, copy),
+  );
   return { element, words, sound, time, copy };
 }
 

@@ -5,6 +5,7 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { ConversationView } from "./conversation_view.js";
 import { fill, h } from "./dom.js";
+import { takeDrops } from "./drops.js";
 import { t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { read, write } from "./kept.js";
@@ -36,20 +37,30 @@ export class Workspace {
 
   /** Show it all in `root`. */
   show(root) {
-    const does = { start: (agentId) => this.start(agentId), openSettings: () => settingsDialog(this.health.version), close: () => this.#drawer(false) };
+    const does = {
+      start: (agentId) => this.start(agentId),
+      openSettings: () => settingsDialog(this.health.version),
+      close: () => this.#drawer(false),
+    };
     this.sidebar = new Sidebar(this.library, { does, me: () => this.#me });
     this.main = h("main", { id: "main", tabindex: "-1" });
-    const skip = h("button", { type: "button", class: "skip", onclick: () => (this.#composer ?? this.main).focus() }, t("app.skip"));
+    const skip = h(
+      "button",
+      { type: "button", class: "skip", onclick: () => (this.#composer ?? this.main).focus() },
+      t("app.skip"),
+    );
     const veil = h("div", { class: "veil", onclick: () => this.#drawer(false) });
     this.shell = h("div", { class: "shell" }, skip, this.sidebar.element, veil, this.main);
     fill(root, this.shell);
     const { signal } = this.#off;
     addEventListener("hashchange", () => this.#route(), { signal });
     addEventListener("keydown", (event) => event.key === "Escape" && this.#drawer(false), { signal });
-    document.addEventListener("visibilitychange", () => !document.hidden && this.#conversation?.refresh().catch(() => {}), { signal });
+    document.addEventListener("visibilitychange", () => !document.hidden && this.#conversation?.refresh().catch(() => {}), {
+      signal,
+    });
     addEventListener("beforeunload", (event) => this.#wouldLose && event.preventDefault(), { signal });
     this.library.on("changed", () => this.#libraryChanged());
-    this.#takeDrops(signal);
+    takeDrops(this.main, () => this.#composer, signal);
     this.#route();
   }
 
@@ -119,8 +130,16 @@ export class Workspace {
       return this.#openAnother(sessionId);
     }
     if (error instanceof Unreachable) setTimeout(() => !this.#off.signal.aborted && !this.#conversation && this.#route(), 3_000);
-    const again = h("button", { type: "button", class: "button", onclick: () => this.#route() }, icon("retry"), t("app.try_again"));
-    return this.#fill(this.#head(h("h1", {}, t("app.name"))), h("div", { class: "empty", role: "alert" }, h("p", {}, wordsOf(error)), again));
+    const again = h(
+      "button",
+      { type: "button", class: "button", onclick: () => this.#route() },
+      icon("retry"),
+      t("app.try_again"),
+    );
+    return this.#fill(
+      this.#head(h("h1", {}, t("app.name"))),
+      h("div", { class: "empty", role: "alert" }, h("p", {}, wordsOf(error)), again),
+    );
   }
 
   #openAnother(goneId) {
@@ -147,7 +166,11 @@ export class Workspace {
       { name: t("agent.edit"), icon: "settings", act: () => editAgent(this.library, this.library.agent(session.agent_id)) },
       { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.library, session) },
     ]);
-    this.#fill(this.#head(h("div", { class: "titles" }, this.title, this.subtitle), menu), this.#view.element, this.#composer.element);
+    this.#fill(
+      this.#head(h("div", { class: "titles" }, this.title, this.subtitle), menu),
+      this.#view.element,
+      this.#composer.element,
+    );
     this.#composer.open(session.id);
     conversation.on("heard", (turn, event, data) => this.#heard(session, turn, event, data));
     conversation.on("deleted", () => this.library.forgetSession(session.id));
@@ -164,7 +187,11 @@ export class Workspace {
 
   #heard(session, turn, event, data) {
     if (event === "transcript" && !session.name) this.library.said(session, data.text).catch(() => {});
-    if (event === "end") this.#loadMe().then(() => this.sidebar.showMe(), () => {});
+    if (event === "end")
+      this.#loadMe().then(
+        () => this.sidebar.showMe(),
+        () => {},
+      );
   }
 
   #libraryChanged() {
@@ -199,9 +226,17 @@ export class Workspace {
     document.title = t("app.name");
     const isFirst = this.library.agents.length === 0;
     const words = isFirst ? "talk.first" : "talk.pick";
-    const go = h("button", { type: "button", class: "button big", onclick: () => this.start(null) }, icon(isFirst ? "chat" : "plus"), t(isFirst ? "talk.first_start" : "side.new"));
+    const go = h(
+      "button",
+      { type: "button", class: "button big", onclick: () => this.start(null) },
+      icon(isFirst ? "chat" : "plus"),
+      t(isFirst ? "talk.first_start" : "side.new"),
+    );
     const mark = h("img", { src: "/static/favicon.svg", alt: "", width: "72", height: "72" });
-    this.#fill(this.#head(h("span", {})), h("div", { class: "empty" }, mark, h("h1", {}, t(`${words}_title`)), h("p", {}, t(`${words}_what`)), go));
+    this.#fill(
+      this.#head(h("span", {})),
+      h("div", { class: "empty" }, mark, h("h1", {}, t(`${words}_title`)), h("p", {}, t(`${words}_what`)), go),
+    );
   }
 
   #fill(...parts) {
@@ -209,7 +244,18 @@ export class Workspace {
   }
 
   #head(...parts) {
-    this.opener = h("button", { type: "button", class: "icon-button drawer-only", "aria-label": t("side.open"), "aria-controls": "side", "aria-expanded": "false", onclick: () => this.#drawer(true) }, icon("menu"));
+    this.opener = h(
+      "button",
+      {
+        type: "button",
+        class: "icon-button drawer-only",
+        "aria-label": t("side.open"),
+        "aria-controls": "side",
+        "aria-expanded": "false",
+        onclick: () => this.#drawer(true),
+      },
+      icon("menu"),
+    );
     return h("header", { class: "head" }, this.opener, parts);
   }
 
@@ -229,27 +275,6 @@ export class Workspace {
     this.main.inert = isOpen;
     if (isOpen) this.sidebar.search.focus();
     else this.opener?.focus();
-  }
-
-  #takeDrops(signal) {
-    const { main } = this;
-    const hasFiles = (event) => this.#composer && event.dataTransfer?.types.includes("Files");
-    main.dataset.drop = t("talk.drop");
-    const over = (event) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      main.classList.add("is-dropping");
-    };
-    const end = (event) => {
-      if (event.type === "dragleave" && main.contains(event.relatedTarget)) return;
-      main.classList.remove("is-dropping");
-      if (event.type !== "drop" || !hasFiles(event)) return;
-      event.preventDefault();
-      this.#composer.take([...event.dataTransfer.files]);
-    };
-    main.addEventListener("dragover", over, { signal });
-    main.addEventListener("dragleave", end, { signal });
-    main.addEventListener("drop", end, { signal });
   }
 
   async #loadMe() {

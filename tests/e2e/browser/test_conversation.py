@@ -1,10 +1,12 @@
 """A person before the page, in text: what is seen while it is answered, and what outlives reloads and mishaps."""
 
+import base64
 import re
 
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
+from tests.conftest import SAMPLES
 from tests.e2e.browser.conftest import base_of
 from tests.e2e.browser.person import Person
 from tests.e2e.browser.watch import Watch
@@ -143,3 +145,32 @@ async def test_arabic_runs_from_right_to_left_and_english_in_it_does_not(ann: Pe
     await expect(ann.page.get_by_role("textbox", name="الرسالة")).to_be_visible()
     said = ann.page.locator(".message.mine .words")
     assert await said.evaluate("words => getComputedStyle(words).direction") == "ltr"
+
+
+async def test_a_dropped_recording_is_looked_at_and_sent_and_other_files_are_refused(
+    ann: Person, fake: FakeOpenAI
+) -> None:
+    note = SAMPLES / "en_03_opus.ogg"
+    fake.script.hear(note.read_bytes(), "Please remind me to call the dentist.", "en")
+    await _drop(ann.page, b"words", "notes.txt", "text/plain")
+    await expect(ann.page.locator(".toast")).to_contain_text("is not an audio file")
+    await _drop(ann.page, note.read_bytes(), "note.ogg", "audio/ogg")
+    await expect(ann.page.locator(".chosen")).to_contain_text("note.ogg")
+    await ann.button("write.send").click()
+    await expect(ann.page.locator(".message.mine .words")).to_have_text("Please remind me to call the dentist.")
+    await ann.hears_back("You said: Please remind me")
+
+
+async def _drop(page: Page, data: bytes, name: str, kind: str) -> None:
+    given = {"data": base64.b64encode(data).decode(), "name": name, "type": kind}
+    dropped = await page.evaluate_handle(
+        """({data, name, type}) => {
+          const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+          const dropped = new DataTransfer();
+          dropped.items.add(new File([bytes], name, {type}));
+          return dropped;
+        }""",
+        given,
+    )
+    for event in ("dragover", "drop"):
+        await page.dispatch_event("main", event, {"dataTransfer": dropped})
