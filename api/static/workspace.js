@@ -54,7 +54,7 @@ export class Workspace {
     fill(root, this.shell);
     const { signal } = this.#off;
     addEventListener("hashchange", () => this.#route(), { signal });
-    addEventListener("keydown", (event) => event.key === "Escape" && this.#drawer(false), { signal });
+    addEventListener("keydown", (event) => event.key === "Escape" && !isCovered() && this.#drawer(false), { signal });
     document.addEventListener("visibilitychange", () => !document.hidden && this.#conversation?.refresh().catch(() => {}), {
       signal,
     });
@@ -281,3 +281,6 @@ export class Workspace {
     if (this.health.auth === "on") this.#me = await get("auth/me");
   }
 }
+
+/** Whether something lies over the page that Esc closes first. */
+const isCovered = () => document.querySelector("dialog[open], .menu:popover-open") !== null;
