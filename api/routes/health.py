@@ -26,14 +26,14 @@ SLOW_LOOP_MS = 500.0
 
 @router.get("")
 async def health(stores: Deps) -> Health:
-    """The process answers."""
-    return Health(version=stores.settings.app_version)
+    """The process answers, and says whether one has to sign in."""
+    return _health(stores)
 
 
 @router.get("/live")
 async def live(stores: Deps) -> Health:
     """The process answers; restart it when it does not."""
-    return Health(version=stores.settings.app_version)
+    return _health(stores)
 
 
 @router.get("/ready", responses={503: {"model": Readiness, "description": "A submit can't be accepted."}})
@@ -67,6 +67,12 @@ async def ready(stores: Deps, response: Response) -> Readiness:
         checks=checks,
         warnings=warnings[0] if warnings else [],
     )
+
+
+def _health(stores: Stores) -> Health:
+    settings = stores.settings
+    registration = "open" if settings.is_registration_open else "closed"
+    return Health(version=settings.app_version, auth=settings.auth, registration=registration)
 
 
 async def _fleet(stores: Stores) -> Fleet:

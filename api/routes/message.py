@@ -1,10 +1,10 @@
 """Messages: submitting them, and the conversation they make."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from uuid_utils.compat import uuid7
 
 from api.deps import CurrentAccount, CurrentUser, DbRead, Deps, Page
@@ -27,6 +27,9 @@ from shared.user_limits import refuse
 
 router = APIRouter(prefix="/message", tags=["message"], responses=PROBLEMS)
 
+Order = Annotated[
+    Literal["oldest", "newest"], Query(description="Which message is the first. A cursor is good for its own order.")
+]
 ACCEPTED: Responses = {
     200: {
         "model": JobRead,
@@ -152,9 +155,13 @@ async def _accepted(
 
 
 @router.get("/conversation/{session_id}")
-async def get_conversation(session_id: UUID, user_id: CurrentUser, db: DbRead, page: Page) -> PageOf[MessageRead]:
-    """Read a conversation, oldest message first."""
-    views, next_cursor = await messages.conversation(db, owner_id=user_id, session_id=session_id, page=page)
+async def get_conversation(
+    session_id: UUID, user_id: CurrentUser, db: DbRead, page: Page, order: Order = "oldest"
+) -> PageOf[MessageRead]:
+    """Read a conversation, oldest message first; from its end backwards with `order=newest`."""
+    views, next_cursor = await messages.conversation(
+        db, owner_id=user_id, session_id=session_id, page=page, newest_first=order == "newest"
+    )
     return PageOf(items=[MessageRead.of(view) for view in views], next_cursor=next_cursor)
 
 

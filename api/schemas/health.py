@@ -6,12 +6,18 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Health(BaseModel):
-    """The process answers."""
+    """The process answers, and says how to come in: whether one signs in, and whether anybody may make an account."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "healthy", "version": "0.1.0"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"status": "healthy", "version": "0.1.0", "auth": "on", "registration": "open"}]
+        }
+    )
 
     status: Literal["healthy"] = "healthy"
     version: str
+    auth: Literal["on", "off"]
+    registration: Literal["open", "closed"]
 
 
 class Readiness(BaseModel):

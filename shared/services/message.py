@@ -163,17 +163,18 @@ async def get(db: AsyncSession, *, owner_id: UUID, message_id: UUID) -> MessageV
 
 
 async def conversation(
-    db: AsyncSession, *, owner_id: UUID, session_id: UUID, page: PageRequest
+    db: AsyncSession, *, owner_id: UUID, session_id: UUID, page: PageRequest, newest_first: bool = False
 ) -> tuple[Sequence[MessageView], str | None]:
-    """One page of a session's messages, oldest first, and the cursor of the next."""
+    """One page of a session's messages, oldest first unless told otherwise, and the cursor of the next."""
     owned = select(Session.id).where(Session.id == session_id, Session.owner_id == owner_id)
     if (await db.exec(owned)).first() is None:
         raise missing()
     statement = _views().where(Message.session_id == session_id)
     if page.cursor:
         (seq,) = decode_cursor(page.cursor, _seq)
-        statement = statement.where(Message.seq > seq)
-    rows = (await db.exec(statement.order_by(col(Message.seq)).limit(page.limit + 1))).all()
+        statement = statement.where(Message.seq < seq if newest_first else Message.seq > seq)
+    order = col(Message.seq).desc() if newest_first else col(Message.seq)
+    rows = (await db.exec(statement.order_by(order).limit(page.limit + 1))).all()
     views = [MessageView(*row) for row in rows[: page.limit]]
     return views, encode_cursor(views[-1].message.seq) if len(rows) > page.limit else None
 

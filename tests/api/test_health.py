@@ -13,9 +13,18 @@ from tests.live import Live, live_parley
 
 
 async def test_a_process_that_answers_is_healthy(parley: Live) -> None:
+    healthy = {"status": "healthy", "version": "0.1.0", "auth": "off", "registration": "open"}
     for path in ("/health", "/health/live"):
         answer = await parley.http.get(path)
-        assert (answer.status_code, answer.json()) == (200, {"status": "healthy", "version": "0.1.0"})
+        assert (answer.status_code, answer.json()) == (200, healthy)
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+async def test_whoever_asks_is_told_how_to_come_in(guarded_settings: Settings, audio_pool: AudioPool) -> None:
+    closed = guarded_settings.model_copy(update={"registration": "closed"})
+    async with live_parley(closed, audio_pool, work=False) as live:
+        body = (await live.http.get("/health")).json()
+        assert (body["auth"], body["registration"]) == ("on", "closed")
 
 
 async def test_readiness_counts_the_workers(parley: Live) -> None:

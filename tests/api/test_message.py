@@ -175,6 +175,22 @@ async def test_a_conversation_comes_in_pages(parley_without_worker: Live) -> Non
     assert (await http.get(path, params={"cursor": "x"})).status_code == 422
 
 
+async def test_a_conversation_can_be_read_from_its_end(parley_without_worker: Live) -> None:
+    session = await parley_without_worker.session()
+    for n in range(5):
+        await parley_without_worker.text(session["id"], f"n{n}")
+    http, path = parley_without_worker.http, f"{API}/message/conversation/{session['id']}"
+    newest = {"limit": 3, "order": "newest"}
+    first = (await http.get(path, params=newest)).json()
+    assert [m["text"] for m in first["items"]] == ["n4", "n3", "n2"]
+    await parley_without_worker.text(session["id"], "n5")  # what is said meanwhile moves no page
+    rest = (await http.get(path, params={**newest, "cursor": first["next_cursor"]})).json()
+    assert [m["text"] for m in rest["items"]] == ["n1", "n0"]
+    assert rest["next_cursor"] is None
+    refused = await http.get(path, params={"order": "loudest"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "order")
+
+
 async def test_a_spoken_turn_can_be_waited_for_as_mp3(parley: Live) -> None:
     session = await parley.session()
     headers = {"Prefer": "wait=30", "Accept": "audio/mpeg"}

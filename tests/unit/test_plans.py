@@ -187,7 +187,9 @@ class Flows:
                     await self.pages(partial(job_view.list_, db, **OWNER, status=status, session_id=session_id))
             for agent_id in (None, number(7)):
                 await self.pages(partial(sessions.list_, db, **OWNER, agent_id=agent_id))
-            await self.pages(partial(messages.conversation, db, **OWNER, session_id=number(7)))
+            for newest_first in (False, True):
+                told = partial(messages.conversation, db, **OWNER, session_id=number(7), newest_first=newest_first)
+                await self.pages(told)
 
     async def pages(self, listed: Callable[..., Awaitable[tuple[Any, str | None]]]) -> None:
         _, cursor = await listed(page=PageRequest(limit=50))
