@@ -180,7 +180,7 @@ async def test_a_conversation_can_be_read_from_its_end(parley_without_worker: Li
     for n in range(5):
         await parley_without_worker.text(session["id"], f"n{n}")
     http, path = parley_without_worker.http, f"{API}/message/conversation/{session['id']}"
-    newest = {"limit": 3, "order": "newest"}
+    newest: dict[str, str | int] = {"limit": 3, "order": "newest"}
     first = (await http.get(path, params=newest)).json()
     assert [m["text"] for m in first["items"]] == ["n4", "n3", "n2"]
     await parley_without_worker.text(session["id"], "n5")  # what is said meanwhile moves no page
