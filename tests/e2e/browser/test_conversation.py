@@ -13,8 +13,6 @@ from tests.e2e.browser.watch import Watch
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live
 
-WORDS = [f"word{n} " for n in range(120)]
-
 
 @pytest.fixture
 async def ann(page: Page, parley: Live) -> Person:
