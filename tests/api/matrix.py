@@ -97,6 +97,7 @@ HEADERS = {
 QUERY = {
     "cursor": ("{cursor}",),
     "limit": ("1", "100"),
+    "order": ("newest", "oldest"),
     "stream": ("1", "0"),
     "status": ("succeeded",),
     "by": ("day", "model", "agent", "session"),
