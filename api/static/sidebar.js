@@ -17,7 +17,7 @@ export class Sidebar {
 
   /** `does`: `start(agentId)`, `openSettings()`, `close()`. */
   constructor(library, { does, me }) {
-    this.library = library;
+    this.collection = library;
     this.does = does;
     this.me = me;
     this.element = this.#build();
@@ -86,7 +86,7 @@ export class Sidebar {
     this.groups = h("div", { class: "groups" });
     const agent = h(
       "button",
-      { type: "button", class: "ghost-button", onclick: () => editAgent(this.library, null) },
+      { type: "button", class: "ghost-button", onclick: () => editAgent(this.collection, null) },
       icon("plus"),
       t("side.new_agent"),
     );
@@ -131,7 +131,7 @@ export class Sidebar {
     clearTimeout(this.#timer);
     this.#show();
     this.#timer = setTimeout(async () => {
-      if (this.search.value.trim()) await this.library.all().catch(() => {});
+      if (this.search.value.trim()) await this.collection.all().catch(() => {});
       this.#show();
       if (this.search.value.trim()) announce(t("side.found", { n: this.groups.querySelectorAll("a.session").length }));
     }, SEARCH_MS);
@@ -142,14 +142,14 @@ export class Sidebar {
     const focused = this.groups.contains(document.activeElement) && document.activeElement.dataset.key;
     const groups = [];
     for (const agent of this.#agents()) {
-      const mine = this.library.sessions.filter((session) => session.agent_id === agent.id);
+      const mine = this.collection.sessions.filter((session) => session.agent_id === agent.id);
       const isWanted = folded(agent.name).includes(wanted);
       const shown = isWanted ? mine : mine.filter((session) => folded(nameOf(session)).includes(wanted));
       if (isWanted || shown.length) groups.push(this.#group(agent, shown, wanted));
     }
     if (wanted && !groups.length) groups.push(h("p", { class: "quiet side-empty" }, t("side.nothing")));
-    if (this.library.hasMore && !wanted)
-      groups.push(h("button", { type: "button", class: "ghost-button", onclick: () => this.library.more() }, t("app.more")));
+    if (this.collection.hasMore && !wanted)
+      groups.push(h("button", { type: "button", class: "ghost-button", onclick: () => this.collection.more() }, t("app.more")));
     fill(this.groups, groups);
     this.mark(this.#current);
     if (focused) this.groups.querySelector(`[data-key="${focused}"]`)?.focus();
@@ -157,10 +157,10 @@ export class Sidebar {
 
   #agents() {
     const latest = new Map();
-    for (const session of this.library.sessions)
+    for (const session of this.collection.sessions)
       if (!latest.has(session.agent_id)) latest.set(session.agent_id, session.last_activity_at);
     const when = (agent) => latest.get(agent.id) ?? agent.created_at;
-    return [...this.library.agents].sort((a, b) => when(b).localeCompare(when(a)));
+    return [...this.collection.agents].sort((a, b) => when(b).localeCompare(when(a)));
   }
 
   #group(agent, sessions, wanted) {
@@ -177,8 +177,8 @@ export class Sidebar {
       icon("plus"),
     );
     const menu = menuButton(t("side.actions", { name: agent.name }), `agent-${agent.id}`, [
-      { name: t("agent.edit_item"), icon: "pencil", act: () => editAgent(this.library, agent) },
-      { name: t("agent.delete_item"), icon: "trash", isDanger: true, act: () => deleteAgent(this.library, agent) },
+      { name: t("agent.edit_item"), icon: "pencil", act: () => editAgent(this.collection, agent) },
+      { name: t("agent.delete_item"), icon: "trash", isDanger: true, act: () => deleteAgent(this.collection, agent) },
     ]);
     const rows = sessions.map((session) => this.#session(session));
     const none = !rows.length && !wanted && h("li", { class: "quiet side-empty" }, t("side.no_sessions"));
@@ -193,8 +193,8 @@ export class Sidebar {
   #session(session) {
     const name = nameOf(session);
     const menu = menuButton(t("side.actions", { name }), `session-${session.id}`, [
-      { name: t("session.rename"), icon: "pencil", act: () => renameSession(this.library, session) },
-      { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.library, session) },
+      { name: t("session.rename"), icon: "pencil", act: () => renameSession(this.collection, session) },
+      { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.collection, session) },
     ]);
     return h(
       "li",

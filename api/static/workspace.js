@@ -27,12 +27,12 @@ export class Workspace {
 
   /** `account(options)` makes the account's view. */
   constructor({ library, health, account, signOut }) {
-    Object.assign(this, { library, health, account, signOut });
+    Object.assign(this, { collection: library, health, account, signOut });
   }
 
   /** Load what has to be known first. Raises Problem and Unreachable. */
   async load() {
-    await Promise.all([this.library.load(), this.#loadMe()]);
+    await Promise.all([this.collection.load(), this.#loadMe()]);
   }
 
   /** Show it all in `root`. */
@@ -42,7 +42,7 @@ export class Workspace {
       openSettings: () => settingsDialog(this.health.version),
       close: () => this.#drawer(false),
     };
-    this.sidebar = new Sidebar(this.library, { does, me: () => this.#me });
+    this.sidebar = new Sidebar(this.collection, { does, me: () => this.#me });
     this.main = h("main", { id: "main", tabindex: "-1" });
     const skip = h(
       "button",
@@ -59,14 +59,14 @@ export class Workspace {
       signal,
     });
     addEventListener("beforeunload", (event) => this.#wouldLose && event.preventDefault(), { signal });
-    this.library.on("changed", () => this.#libraryChanged());
+    this.collection.on("changed", () => this.#libraryChanged());
     takeDrops(this.main, () => this.#composer, signal);
     this.#route();
   }
 
   /** Begin a conversation with an agent; null: with the one of the conversation that is open, or the latest. */
   async start(agentId) {
-    const { library } = this;
+    const { collection: library } = this;
     try {
       const present = library.session(this.#conversation?.session.id)?.agent_id;
       let id = agentId ?? present ?? library.sessions[0]?.agent_id ?? library.agents[0]?.id;
@@ -97,7 +97,7 @@ export class Workspace {
     this.#drawer(false);
     const [, kind, id] = /^#\/(s|account)(?:\/([\w-]+))?$/.exec(location.hash) ?? [];
     if (kind === "account") return this.#showAccount();
-    const sessionId = id ?? read("last") ?? this.library.sessions[0]?.id;
+    const sessionId = id ?? read("last") ?? this.collection.sessions[0]?.id;
     return sessionId ? this.#open(sessionId, id === undefined) : this.#showNothing();
   }
 
@@ -106,7 +106,7 @@ export class Workspace {
     this.#leave();
     this.sidebar.mark(sessionId);
     try {
-      const session = await this.library.find(sessionId, isRemembered);
+      const session = await this.collection.find(sessionId, isRemembered);
       if (!session) return this.#openAnother(sessionId);
       const conversation = this.#sending.get(sessionId) ?? new Conversation(session);
       this.#sending.delete(sessionId);
@@ -144,14 +144,14 @@ export class Workspace {
 
   #openAnother(goneId) {
     if (read("last") === goneId) write("last", null);
-    const next = this.library.sessions.find((session) => session.id !== goneId);
+    const next = this.collection.sessions.find((session) => session.id !== goneId);
     history.replaceState(null, "", location.pathname);
     return next ? this.#open(next.id, true) : this.#showNothing();
   }
 
   #showConversation(conversation) {
     const { session } = conversation;
-    const agentName = () => this.library.agent(session.agent_id)?.name ?? t("app.name");
+    const agentName = () => this.collection.agent(session.agent_id)?.name ?? t("app.name");
     const mayPlay = () => !this.#composer?.isRecording;
     this.#view = new ConversationView(conversation, { agentName, mayPlay });
     this.#composer = new Composer({
@@ -162,9 +162,9 @@ export class Workspace {
     this.subtitle = h("p", { class: "quiet", dir: "auto" });
     this.#showTitle(session);
     const menu = menuButton(t("side.actions", { name: nameOf(session) }), "head", [
-      { name: t("session.rename"), icon: "pencil", act: () => renameSession(this.library, session) },
-      { name: t("agent.edit"), icon: "settings", act: () => editAgent(this.library, this.library.agent(session.agent_id)) },
-      { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.library, session) },
+      { name: t("session.rename"), icon: "pencil", act: () => renameSession(this.collection, session) },
+      { name: t("agent.edit"), icon: "settings", act: () => editAgent(this.collection, this.collection.agent(session.agent_id)) },
+      { name: t("session.delete"), icon: "trash", isDanger: true, act: () => deleteSession(this.collection, session) },
     ]);
     this.#fill(
       this.#head(h("div", { class: "titles" }, this.title, this.subtitle), menu),
@@ -173,7 +173,7 @@ export class Workspace {
     );
     this.#composer.open(session.id);
     conversation.on("heard", (turn, event, data) => this.#heard(session, turn, event, data));
-    conversation.on("deleted", () => this.library.forgetSession(session.id));
+    conversation.on("deleted", () => this.collection.forgetSession(session.id));
     if (this.wantsFocus || matchMedia("(pointer: fine)").matches) this.#composer.focus();
     this.wantsFocus = false;
   }
@@ -181,12 +181,12 @@ export class Workspace {
   #say(session, send, text) {
     const turn = send();
     this.#view.toEnd();
-    this.library.said(session, text).catch(() => {});
+    this.collection.said(session, text).catch(() => {});
     return turn;
   }
 
   #heard(session, turn, event, data) {
-    if (event === "transcript" && !session.name) this.library.said(session, data.text).catch(() => {});
+    if (event === "transcript" && !session.name) this.collection.said(session, data.text).catch(() => {});
     if (event === "end")
       this.#loadMe().then(
         () => this.sidebar.showMe(),
@@ -197,7 +197,7 @@ export class Workspace {
   #libraryChanged() {
     const session = this.#conversation?.session;
     if (!session || !this.#view) return;
-    if (this.library.session(session.id)) return void this.#showTitle(session);
+    if (this.collection.session(session.id)) return void this.#showTitle(session);
     if (read("last") === session.id) write("last", null);
     this.#leave();
     history.replaceState(null, "", location.pathname);
@@ -206,7 +206,7 @@ export class Workspace {
 
   #showTitle(session) {
     this.title.textContent = nameOf(session);
-    this.subtitle.textContent = this.library.agent(session.agent_id)?.name ?? "";
+    this.subtitle.textContent = this.collection.agent(session.agent_id)?.name ?? "";
     document.title = `${nameOf(session)} · ${t("app.name")}`;
   }
 
@@ -224,7 +224,7 @@ export class Workspace {
   #showNothing() {
     this.#leave();
     document.title = t("app.name");
-    const isFirst = this.library.agents.length === 0;
+    const isFirst = this.collection.agents.length === 0;
     const words = isFirst ? "talk.first" : "talk.pick";
     const go = h(
       "button",

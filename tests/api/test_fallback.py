@@ -46,6 +46,12 @@ BREAKS = {
 }
 
 
+@pytest.fixture(params=["embedded"])
+def stack(request: pytest.FixtureRequest) -> str:
+    """Models are chosen alike with any stores."""
+    return str(request.param)
+
+
 @pytest.fixture
 def other() -> Iterator[FakeOpenAI]:
     """Another model server, healthy until it is told otherwise."""
@@ -85,7 +91,6 @@ def models_of(job: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("answer", BREAKS.values(), ids=BREAKS)
-@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 async def test_whatever_the_first_model_does_the_second_answers_in_the_same_attempt(
     live: Live, fake: FakeOpenAI, other: FakeOpenAI, answer: Answer
 ) -> None:
@@ -127,6 +132,7 @@ async def test_words_of_a_model_that_broke_off_are_taken_back(live: Live, fake: 
     assert {event.id.partition("-")[0] for event in events if event.name != "status"} == {"1"}
 
 
+@pytest.mark.parametrize("stack", ["embedded", "servers"], indirect=True)
 async def test_words_that_were_taken_back_while_redis_was_lost_do_not_stay(
     live: Live, fake: FakeOpenAI, other: FakeOpenAI
 ) -> None:
@@ -225,7 +231,6 @@ async def test_an_agents_own_list_is_walked_too(live: Live, fake: FakeOpenAI, ot
 @pytest.mark.parametrize(
     "named", ["openai/x,", ",openai/x", "openai/x,,other/y", "openai/x,nobody/y", "openai/x other/y"]
 )
-@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 async def test_a_list_with_a_model_that_nobody_serves_is_refused(live: Live, named: str) -> None:
     answer = await live.http.post("/api/v1/agent", json={"name": "A", "ai_chat": named})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "ai_chat")
@@ -272,7 +277,6 @@ GONE = {
 
 
 @pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
-@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 async def test_the_default_voice_outlives_the_speech_endpoint(parley: Live, fake: FakeOpenAI, gone: Answer) -> None:
     """`parley` has the two servers; its agent names what is the default."""
     fake.script.always("speech", gone)

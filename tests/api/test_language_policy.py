@@ -18,6 +18,12 @@ ARABIC, ENGLISH, FRENCH = (
 BOTH = ["ar", "en"]
 
 
+@pytest.fixture(params=["embedded"])
+def stack(request: pytest.FixtureRequest) -> str:
+    """Languages are chosen alike with any stores."""
+    return str(request.param)
+
+
 def system_of(fake: FakeOpenAI) -> str:
     return str(fake.script.of("chat")[-1].messages[0]["content"])
 
@@ -56,7 +62,6 @@ async def test_an_agent_says_which_languages_it_speaks_and_its_voice_in_each(par
         ({"languages": ["ar"] * 51}, "languages"),
     ],
 )
-@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 async def test_a_policy_that_contradicts_itself_is_refused(parley: Live, fields: dict[str, Any], field: str) -> None:
     made = await parley.http.post(f"{API}/agent", json={"name": "A", **fields})
     assert (made.status_code, made.json()["errors"][0]["field"]) == (422, field)
@@ -118,7 +123,6 @@ async def test_a_speech_model_is_told_which_languages_to_expect(parley: Live, fa
         ("Hello, can you hear me clearly?", ["de"], "en"),
     ],
 )
-@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 async def test_what_a_speech_model_detected_is_used_where_the_text_leaves_doubts(
     parley: Live, fake: FakeOpenAI, said: str, detected: list[str], language: str
 ) -> None:

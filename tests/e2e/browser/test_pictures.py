@@ -86,6 +86,7 @@ ARABIC = Scene(
     spoken="تصل سيارتكم في التاسعة والنصف. وفي قاعة الفطور كرسي للأطفال بجانب النافذة.",
     key="جهاز الاستقبال",
 )
+SCENES = {"en": ENGLISH, "ar": ARABIC}
 
 
 @pytest.fixture
@@ -144,10 +145,11 @@ async def picture(page: Page, album: Path, view: str, lang: str) -> None:
             assert 0 < path.stat().st_size < MOST_PICTURE_BYTES, path.name
 
 
-@pytest.mark.parametrize(("lang", "scene"), [("en", ENGLISH), ("ar", ARABIC)], ids=["en", "ar"])
+@pytest.mark.parametrize("lang", list(SCENES) if "PARLEY_PICTURES" in os.environ else ["ar"])  # CI sees one of them
 async def test_the_main_views_have_their_pictures(
-    parley: Live, page: Page, fake: FakeOpenAI, album: Path, lang: str, scene: Scene
+    parley: Live, page: Page, fake: FakeOpenAI, album: Path, lang: str
 ) -> None:
+    scene = SCENES[lang]
     visitor = Visitor(page, base_of(parley))
     await page.set_viewport_size(SIZES["desktop"])
     await first_visit(visitor, scene, lang)
