@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types contracts check requirements fuzz faults money bench pictures postman clean
+.PHONY: help run test lint types contracts check requirements fuzz faults money bench browser pictures postman clean
 
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
 	command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo $(p))))
@@ -39,6 +39,9 @@ money: $(VENV)/.dev ## thousands of random submits, cancels, retries and killed 
 
 bench: $(VENV)/.bench ## measure every promise of speed and write benchmarks/RESULTS.md; ARGS=--quick only tries it
 	$(BIN)/python -m benchmarks $(ARGS)
+
+browser: $(VENV)/.dev ## the page in a real chromium, and its recorder and players alone; CI runs the page
+	PARLEY_BROWSER=all $(BIN)/python -m pytest -n auto tests/e2e/browser $(ARGS)
 
 pictures: $(VENV)/.dev ## take the README's pictures and its film anew (needs chromium)
 	PARLEY_PICTURES=docs/images $(BIN)/python -m pytest tests/e2e/browser/test_pictures.py --timeout=600 $(ARGS)

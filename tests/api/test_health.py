@@ -30,7 +30,7 @@ async def test_whoever_asks_is_told_how_to_come_in(guarded_settings: Settings, a
 async def test_readiness_counts_the_workers(parley: Live) -> None:
     for _ in range(100):
         body = (await parley.http.get("/health/ready")).json()
-        if body["workers"]:
+        if body["workers"] and not body["reasons"]:  # a busy machine holds up the event loop for a moment
             break
         await asyncio.sleep(0.05)
     assert body["reasons"] == []

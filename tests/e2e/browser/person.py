@@ -125,7 +125,11 @@ LISTEN = """async (audio) => {
   context.createMediaStreamSource(stream).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);
   let loudest = 0;
-  while (loudest < 0.02 && !audio.ended && tries-- > 0) {
+  while (loudest < 0.02 && tries-- > 0) {
+    if (audio.ended) { // before anybody listened, on a busy machine: that it plays by itself is seen by its end
+      audio.currentTime = 0;
+      await audio.play();
+    }
     await pause();
     analyser.getFloatTimeDomainData(samples);
     loudest = Math.max(loudest, ...samples.map(Math.abs));
