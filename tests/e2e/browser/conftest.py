@@ -75,7 +75,14 @@ def watch() -> Iterator[Watch]:
 
 
 @pytest.fixture
-async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+def served(request: pytest.FixtureRequest) -> None:
+    """Parley, if the test has one, stays until the pages before it are closed."""
+    if "parley" in request.fixturenames:
+        request.getfixturevalue("parley")
+
+
+@pytest.fixture
+async def context(browser: Browser, served: None) -> AsyncIterator[BrowserContext]:  # noqa: ARG001 - for its order
     """A browser that may use its microphone."""
     async with await browser.new_context(permissions=["microphone"]) as context:
         yield context
