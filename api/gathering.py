@@ -6,9 +6,13 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
+from sqlmodel import col
+
 from api.backlog import Backlog
 from shared.db import Database
 from shared.gathering import Gathering
+from shared.models import Blob
+from shared.services import blob as blobs
 from shared.services import job_view
 from shared.services import message as messages
 from shared.services.job import Budget, missing
@@ -73,3 +77,42 @@ class Submits:
         async with self._backlog.place() as place, self._database.write() as db:
             await place.take(db)
             return await messages.submit(db, submission, self._budget)
+
+
+class Uploads:
+    """Announces voice notes that are about to be stored, and takes back those that came to nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._announcing = Gathering(self._announce)
+        self._burying = Gathering(self._bury)
+        self._forgetting = Gathering(self._forget)
+
+    async def announce(self, blob: Blob) -> None:
+        """Save its row before its bytes are written; raises Unavailable."""
+        await self._announcing.ask(blob)
+
+    async def bury(self, blob: Blob) -> bool:
+        """Say that its bytes are to go, unless something points at them already: then False; raises Unavailable."""
+        return await self._burying.ask(blob)
+
+    async def forget(self, blob: Blob) -> None:
+        """Drop its row, its bytes being gone; raises Unavailable."""
+        await self._forgetting.ask(blob)
+
+    async def _announce(self, new: list[Blob]) -> list[None]:
+        async with self._database.write() as db:
+            db.add_all(new)
+        return [None] * len(new)
+
+    async def _bury(self, given_up: list[Blob]) -> list[bool]:
+        ids = [blob.id for blob in given_up]
+        async with self._database.write() as db:
+            await blobs.bury_pending(db, col(Blob.id).in_(ids))
+            kept = await blobs.ready_among(db, ids)
+        return [blob_id not in kept for blob_id in ids]
+
+    async def _forget(self, gone: list[Blob]) -> list[None]:
+        async with self._database.write() as db:
+            await blobs.forget(db, [blob.id for blob in gone])
+        return [None] * len(gone)

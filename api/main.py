@@ -14,7 +14,7 @@ from api import errors, pages
 from api.auth import OPEN_PATHS, PREFIX, AuthMiddleware
 from api.backlog import Backlog
 from api.first_admin import make_first_admin
-from api.gathering import JobReader, Submits
+from api.gathering import JobReader, Submits, Uploads
 from api.head import HeadLimitMiddleware
 from api.headers import HeadersMiddleware, cors
 from api.lag import LoopLag
@@ -114,6 +114,7 @@ async def open_stores(
             database=database,
             jobs=JobReader(database),
             submits=Submits(database, backlog, budget),
+            uploads=Uploads(database),
             queue=own_queue,
             events=events_,
             blobs=Storage(settings.embedded_blob_url),

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from api.backlog import Backlog
-from api.gathering import JobReader, Submits
+from api.gathering import JobReader, Submits, Uploads
 from api.lag import LoopLag
 from api.retirement import Retirements
 from shared.audio.pool import AudioPool
@@ -30,6 +30,7 @@ class Stores:
     database: Database
     jobs: JobReader
     submits: Submits
+    uploads: Uploads
     queue: Queue
     events: JobEvents
     blobs: Storage

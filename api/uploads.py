@@ -11,7 +11,6 @@ from uuid import UUID
 import structlog
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
-from sqlmodel import col
 
 from api.multipart import PartEnd, PartStart, read_events
 from api.state import Stores
@@ -68,13 +67,10 @@ async def receive(request: Request, stores: Stores, owner_id: UUID) -> AsyncIter
 
 async def _discard(stores: Stores, blob: Blob) -> None:
     try:
-        async with stores.database.write() as db:
-            if await blobs.is_ready(db, blob_id=blob.id):
-                return  # it was committed after all
-            await blobs.bury_pending(db, col(Blob.id) == blob.id)
+        if not await stores.uploads.bury(blob):
+            return  # it was committed after all
         await stores.blobs.delete(blob.key)
-        async with stores.database.write() as db:
-            await blobs.forget(db, [blob.id])
+        await stores.uploads.forget(blob)
     except Unavailable as error:
         log.warning("upload.not_discarded", blob=str(blob.id), code=error.code)  # a reconciler will
 
@@ -156,8 +152,8 @@ class _Reader:
         form = self._form(seen_file=True)
         async with self._stores.database.read() as db:
             await sessions.get(db, owner_id=self._owner_id, session_id=form.session_id)
-        async with self._stores.database.write() as db:
-            blob = await blobs.add(db, owner_id=self._owner_id, session_id=form.session_id, purpose=BlobPurpose.UPLOAD)
+        blob = blobs.new(owner_id=self._owner_id, session_id=form.session_id, purpose=BlobPurpose.UPLOAD)
+        await self._stores.uploads.announce(blob)
         self.blob = blob  # to be discarded if anything fails from here on
         await self._stores.blobs.put(blob.key, chunks)
         return blob

@@ -17,11 +17,16 @@ PENDING_S = 3_600.0  # an upload or a reply that took longer than this was aband
 TOMBSTONE_S = 60.0  # longer than any write that was under way when its blob was deleted
 
 
-async def add(db: AsyncSession, *, owner_id: UUID, session_id: UUID | None, purpose: BlobPurpose) -> Blob:
-    """Announce bytes that are about to be written, under a key that nobody ever used."""
+def new(*, owner_id: UUID, session_id: UUID | None, purpose: BlobPurpose) -> Blob:
+    """A row for bytes that are about to be written, under a key that nobody ever used."""
     blob_id = uuid7()
     key = f"{purpose}/{blob_id.hex[:10]}/{blob_id}"
-    blob = Blob(id=blob_id, owner_id=owner_id, session_id=session_id, purpose=purpose, key=key)
+    return Blob(id=blob_id, owner_id=owner_id, session_id=session_id, purpose=purpose, key=key)
+
+
+async def add(db: AsyncSession, *, owner_id: UUID, session_id: UUID | None, purpose: BlobPurpose) -> Blob:
+    """Announce bytes that are about to be written."""
+    blob = new(owner_id=owner_id, session_id=session_id, purpose=purpose)
     db.add(blob)
     await db.flush()
     return blob
@@ -45,11 +50,10 @@ async def ready(db: AsyncSession, *, blob_id: UUID, session_id: UUID, content: C
         raise Conflict("The bytes took too long to arrive, and were given up.", code="given_up")
 
 
-async def is_ready(db: AsyncSession, *, blob_id: UUID) -> bool:
-    """Whether a row points at the bytes; False also when the row is gone, and its bytes with it."""
-    return (
-        await db.exec(select(Blob.id).where(Blob.id == blob_id, Blob.status == BlobStatus.READY))
-    ).first() is not None
+async def ready_among(db: AsyncSession, blob_ids: Sequence[UUID]) -> set[UUID]:
+    """Those that a row points at; a row that is gone took its bytes with it."""
+    pointed_at = (col(Blob.id).in_(blob_ids), col(Blob.status) == BlobStatus.READY)
+    return set((await db.exec(select(Blob.id).where(*pointed_at))).all())
 
 
 async def bury(db: AsyncSession, *which: ColumnElement[bool]) -> int:

@@ -5,15 +5,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlmodel import col, delete, update
+from sqlmodel import col, delete, select, update
 from uuid_utils.compat import uuid7
 
 from api.backlog import Backlog
 from api.gathering import Submits
 from api.waiting import AWAY_S
 from shared.errors import NotFound
-from shared.models import LOCAL_USER_ID, Job, JobStatus
+from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Job, JobStatus
+from shared.services import blob as blobs
 from shared.services import session as sessions
+from shared.services.blob import Content
 from shared.services.job_view import JobView
 from shared.services.message import Submission
 from shared.services.user import LOCAL, Account
@@ -101,6 +103,29 @@ async def test_two_processes_that_submit_to_the_same_sessions_take_each_number_o
         said = (await live.http.get(f"{API}/message/conversation/{session}")).json()["items"]
         assert [message["seq"] for message in said] == [*range(1, 21, 2)]
         assert [jobs[UUID(message["job_id"])] for message in said] == [*range(10)]
+
+
+async def test_notes_that_come_in_the_same_moment_are_few_transactions(parley_without_worker: Live) -> None:
+    database, uploads = parley_without_worker.stores.database, parley_without_worker.stores.uploads
+    new = [blobs.new(owner_id=LOCAL_USER_ID, session_id=uuid4(), purpose=BlobPurpose.UPLOAD) for _ in range(20)]
+    with recorded() as visits:
+        await asyncio.gather(*map(uploads.announce, new))
+    assert visits.commits == 1
+    pointed_at = new[7]
+    async with database.write() as db:
+        content = Content("audio/ogg", "opus", 1.0, 1_000, "0" * 64)
+        await blobs.ready(db, blob_id=pointed_at.id, session_id=uuid4(), content=content)
+    with recorded() as visits:
+        buried = await asyncio.gather(*map(uploads.bury, new))
+    assert (visits.commits, len(visits.sent)) == (1, 2)
+    assert [blob for blob, gone in zip(new, buried, strict=True) if not gone] == [pointed_at]
+    with recorded() as visits:
+        await asyncio.gather(*(uploads.forget(blob) for blob in new if blob is not pointed_at))
+    assert visits.commits == 1
+    async with database.read() as db:
+        assert [(blob.id, blob.status) for blob in (await db.exec(select(Blob))).all()] == [
+            (pointed_at.id, BlobStatus.READY)
+        ]
 
 
 async def test_a_submit_is_answered_with_what_a_poll_shows(parley_without_worker: Live) -> None:

@@ -179,7 +179,7 @@ class Flows:
             await jobs.get(db, **OWNER, job_id=number(4_000))
             await turns.spoken(db, job_id=number(4_000))
             await messages.get(db, **OWNER, message_id=number(4_000))
-            await blobs.is_ready(db, blob_id=number(4_000))
+            await blobs.ready_among(db, [number(4_000), number(4_001)])
             await sessions.get(db, **OWNER, session_id=number(7))
             await workers.fleet(db)
             for status in (None, JobStatus.FAILED, JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.CANCELLING):

@@ -69,7 +69,7 @@ async def keep(worker: Worker, blob: Blob, rule: Callable[[AsyncSession], Awaita
     except (LeaseLostError, CancelRequestedError):
         with suppress(Unavailable):
             async with worker.database.read() as db:
-                visible = await blobs.is_ready(db, blob_id=blob.id)  # an earlier try was committed after all
+                visible = bool(await blobs.ready_among(db, [blob.id]))  # an earlier try was committed after all
             if not visible:
                 await worker.blobs.delete(blob.key)
         raise
