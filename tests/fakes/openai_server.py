@@ -195,6 +195,28 @@ async def _close(request: Request) -> None:
     await asyncio.sleep(CLOSE_S)
 
 
+class _Server(uvicorn.Server):
+    """uvicorn, which ends as soon as it is told, whoever is being served: many tests wait for that."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - as uvicorn's
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+    def stop(self) -> None:
+        """From another thread."""
+        self._loop.call_soon_threadsafe(self._told.set)
+
+
 class FakeServer:
     """A server in a thread with its own event loop; `url` is the base URL to configure."""
 
@@ -202,7 +224,7 @@ class FakeServer:
         self.script = script
         self._base_path = base_path
         self._socket = socket.socket()
-        self._server = uvicorn.Server(server_config(routes))
+        self._server = _Server(server_config(routes))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
         self.url = ""
 
@@ -215,7 +237,7 @@ class FakeServer:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._server.should_exit = self._server.force_exit = True
+        self._server.stop()
         self._thread.join()
         self._socket.close()
 
