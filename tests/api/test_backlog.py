@@ -16,7 +16,7 @@ NOTE = (SAMPLES / "en_13.flac").read_bytes()
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"max_unfinished_jobs": 3})
+    return settings.model_copy(update={"max_unfinished_jobs": 3, "shutdown_grace": 0.1})
 
 
 async def submit(live: Live, session_id: str, **headers: str) -> tuple[int, str | None, str | None]:

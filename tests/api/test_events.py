@@ -163,7 +163,7 @@ async def test_a_hundred_followers_read_as_often_as_one(parley: Live, fake: Fake
 
 
 async def test_a_deleted_job_ends_its_events(parley: Live, fake: FakeOpenAI) -> None:
-    fake.script.add("chat", Answer(delay_s=5))
+    fake.script.add("chat", Answer(delay_s=2))
     session = await parley.session()
     job = await parley.text(session["id"])
     names = []
