@@ -138,6 +138,8 @@ export class Sidebar {
   }
 
   #show() {
+    const menu = this.groups.querySelector(":popover-open");
+    if (menu) return void menu.addEventListener("toggle", () => this.#show(), { once: true }); // it would go with its row
     const wanted = folded(this.search.value);
     const focused = this.groups.contains(document.activeElement) && document.activeElement.dataset.key;
     const groups = [];

@@ -83,6 +83,10 @@ async def test_agents_and_conversations_are_made_found_renamed_and_deleted(visit
     await search.fill("no such thing")
     await expect(room).to_have_count(0)
     await search.fill("room")
+    await page.get_by_role("button", name="Actions for Room 12", exact=True).first.click()
+    await expect(page.get_by_role("status").filter(has_text="1 found")).to_have_count(1)
+    await expect(page.get_by_role("menuitem", name="Rename…", exact=True)).to_be_visible()  # though all was drawn anew
+    await page.keyboard.press("Escape")
     await expect(room).to_be_visible()
     await search.fill("")
 
