@@ -7,7 +7,7 @@ import structlog
 
 from shared.db import Database
 from shared.gathering import Gathering
-from shared.services import job as jobs
+from shared.services import lease as leases
 from shared.services import step as steps
 from shared.services import turn as turns
 from shared.services.step import Reply
@@ -48,7 +48,7 @@ class Claims:
         taken: dict[UUID, Turn] = {}
         try:
             async with self._database.write() as db:
-                claims = await jobs.claim_many(db, job_ids=job_ids, worker_id=self._worker_id, lease_s=self._lease_s)
+                claims = await leases.claim_many(db, job_ids=job_ids, worker_id=self._worker_id, lease_s=self._lease_s)
                 if claims:
                     read = await turns.load_many(db, claims, history=self._history)
                     taken = {turn.job.id: turn for turn in read}
@@ -59,7 +59,7 @@ class Claims:
 
     async def _alone(self, job_id: UUID) -> Turn | None:
         async with self._database.write() as db:
-            claim = await jobs.claim(db, job_id=job_id, worker_id=self._worker_id, lease_s=self._lease_s)
+            claim = await leases.claim(db, job_id=job_id, worker_id=self._worker_id, lease_s=self._lease_s)
             return claim and await turns.load(db, claim, history=self._history)
 
 

@@ -10,9 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.errors import AppError, Unavailable, Upstream
-from shared.services import job as jobs
+from shared.services import lease as leases
 from shared.services import step as steps
-from shared.services.job import CancelRequestedError, Claim, LeaseLostError
+from shared.services.lease import CancelRequestedError, Claim, LeaseLostError
 from shared.services.turn import Turn
 from shared.tasks import finish
 from worker.state import Worker
@@ -72,7 +72,7 @@ async def _taken(worker: Worker, job_id: UUID) -> Turn | None:
     except Exception:  # as in `run_job`
         log.exception("job.broke")
         async with worker.database.write() as db:
-            claim = await jobs.claim(db, job_id=job_id, worker_id=worker.id, lease_s=worker.settings.lease_s)
+            claim = await leases.claim(db, job_id=job_id, worker_id=worker.id, lease_s=worker.settings.lease_s)
         if claim:
             await _settle(worker, claim, StepFailedError(OUTSIDE, _ours()))
         return None
@@ -108,7 +108,7 @@ async def _keep_lease(worker: Worker, claim: Claim) -> None:
         await asyncio.sleep(pause_s)
         try:
             async with worker.database.write() as db:
-                await jobs.renew(db, claim, lease_s=worker.settings.lease_s)
+                await leases.renew(db, claim, lease_s=worker.settings.lease_s)
             pause_s = worker.settings.lease_s / 3
         except Unavailable:
             log.warning("job.lease_not_renewed")
@@ -133,22 +133,22 @@ async def _settle(worker: Worker, claim: Claim, failed: StepFailedError | None, 
 async def _cancel(db: AsyncSession, claim: Claim, turn: Turn | None) -> None:
     if turn:
         await steps.save_unpaid(db, turn)
-    await jobs.cancelled(db, claim)
+    await leases.cancelled(db, claim)
 
 
 async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFailedError) -> None:
     error = failed.error
     again = _is_transient(error) and claim.attempts_left > 1
-    await jobs.fence(db, claim)
+    await leases.fence(db, claim)
     if failed.name != OUTSIDE:
         await steps.save_failed_step(db, claim, done=failed.done, code=error.code)
     if again:
         delay_s = _delay_s(worker.settings.max_attempts - claim.attempts_left, error.retry_after)
-        await jobs.give_back(db, claim, delay_s=delay_s)
+        await leases.give_back(db, claim, delay_s=delay_s)
         asyncio.get_running_loop().call_later(delay_s + DUE_S, worker.due.set)
         log.warning("job.given_back", step=failed.name, code=error.code, delay_s=round(delay_s, 3))
     else:
-        await jobs.fail(db, claim, error)
+        await leases.fail(db, claim, error)
         log.error("job.failed", step=failed.name, code=error.code)
 
 
@@ -156,8 +156,8 @@ async def _hand_back(worker: Worker, turn: Turn) -> None:
     claim = turn.claim
     try:
         async with worker.database.write() as db:
-            await jobs.fence(db, claim)
-            await jobs.hand_back(db, claim)
+            await leases.fence(db, claim)
+            await leases.hand_back(db, claim)
         log.info("job.handed_back", attempt=claim.attempt)
     except CancelRequestedError:
         await _settle(worker, claim, None, turn)

@@ -25,10 +25,10 @@ from shared.models import (
     table,
 )
 from shared.services import blob as blobs
-from shared.services import job as jobs
+from shared.services import lease as leases
 from shared.services import message as messages
 from shared.services import session as sessions
-from shared.services.job import Claim
+from shared.services.lease import Claim
 from shared.services.turn import SPEAK, StepDone, Turn
 
 _message, _step = table(Message), table(Step)
@@ -49,7 +49,7 @@ class Reply:
 
 async def save_transcript(db: AsyncSession, turn: Turn, *, text: str, language: str, done: StepDone) -> None:
     """Save what a voice note said; an empty text is no speech."""
-    await jobs.fence(db, turn.claim, stage="reply")
+    await leases.fence(db, turn.claim, stage="reply")
     await _save_heard(db, turn, language=language, text=text)
     if not await _is_saved(db, turn, done):
         await _save_step(db, turn, done)
@@ -62,7 +62,7 @@ async def save_reply(
 
     `spoken` is what its sentences are made from, by step: what an earlier attempt spoke of other words is dropped.
     """
-    await jobs.fence(db, turn.claim, stage="speak")
+    await leases.fence(db, turn.claim, stage="speak")
     if turn.claim.attempt > 1:
         await _drop_other_words(db, turn, spoken)
     if turn.message.kind == MessageKind.TEXT:
@@ -71,7 +71,7 @@ async def save_reply(
     await messages.add_all(db, [turn.reply])
     await _save_step(db, turn, done)
     if not turn.job.reply_audio:
-        await jobs.succeed(db, turn.claim)
+        await leases.succeed(db, turn.claim)
 
 
 async def save_replies(db: AsyncSession, replies: Sequence[Reply]) -> set[UUID]:
@@ -79,7 +79,7 @@ async def save_replies(db: AsyncSession, replies: Sequence[Reply]) -> set[UUID]:
 
     What is missing must be saved by itself: its job was cancelled or lost, or its session is locked just now.
     """
-    ours = await jobs.fence_many(db, [reply.turn.claim for reply in replies])
+    ours = await leases.fence_many(db, [reply.turn.claim for reply in replies])
     replies = [reply for reply in replies if reply.turn.job.id in ours]
     if not replies:
         return ours
@@ -92,19 +92,19 @@ async def save_replies(db: AsyncSession, replies: Sequence[Reply]) -> set[UUID]:
     await db.exec(_ADD_STEP, params=[_done_row(one.turn.claim, one.done) for one in replies])
     if usages := [usage for one in replies if (usage := _usage_row(one.turn, one.done))]:
         await db.exec(_ADD_USAGE, params=usages)
-    await jobs.succeed_many(db, [reply.turn.claim for reply in replies])
+    await leases.succeed_many(db, [reply.turn.claim for reply in replies])
     return ours
 
 
 async def announce_sound(db: AsyncSession, turn: Turn, *, purpose: BlobPurpose) -> Blob:
     """Make the pending row of sound that is about to be written."""
-    await jobs.fence(db, turn.claim)
+    await leases.fence(db, turn.claim)
     return await blobs.add(db, owner_id=turn.job.owner_id, session_id=turn.session.id, purpose=purpose)
 
 
 async def save_sentence(db: AsyncSession, turn: Turn, *, blob: Blob, content: blobs.Content, done: StepDone) -> None:
     """Save one spoken sentence, so that no retry speaks it again."""
-    await jobs.fence(db, turn.claim)
+    await leases.fence(db, turn.claim)
     if not await _is_saved(db, turn, done):
         await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
         await _save_step(db, turn, done, blob_id=blob.id)
@@ -112,12 +112,12 @@ async def save_sentence(db: AsyncSession, turn: Turn, *, blob: Blob, content: bl
 
 async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blob, content: blobs.Content) -> None:
     """Give the reply its whole sound and end the job; its sentences' own bytes are not needed any more."""
-    await jobs.fence(db, turn.claim)
+    await leases.fence(db, turn.claim)
     await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
     await db.exec(update(Message).where(col(Message.id) == reply.id).values(blob_id=blob.id))
     spoken = select(Step.blob_id).where(Step.job_id == turn.job.id, col(Step.blob_id).is_not(None))
     await blobs.bury(db, col(Blob.id).in_(spoken))
-    await jobs.succeed(db, turn.claim)
+    await leases.succeed(db, turn.claim)
 
 
 async def save_unpaid(db: AsyncSession, turn: Turn) -> None:

@@ -24,7 +24,7 @@ from shared.models import (
     table,
 )
 from shared.money import ZERO
-from shared.services.job import Claim, LeaseLostError
+from shared.services.lease import Claim, LeaseLostError
 from shared.services.page import padded
 
 SPEAK = "speak/"  # before the number of a sentence, the name of its step

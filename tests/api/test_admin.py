@@ -17,7 +17,7 @@ from shared.errors import AppError
 from shared.models import LOCAL_USER_ID, Login, User, UserRole
 from shared.money import ZERO
 from shared.services import api_key as keys
-from shared.services import job as jobs
+from shared.services import lease as leases
 from shared.services import user as users
 from tests.api.test_login import PASSWORD, bearer, login, me, register
 from tests.conftest import migrate
@@ -265,11 +265,11 @@ async def test_two_admins_who_part_at_once_leave_one(door: Live) -> None:
 async def failed_job(live: Live) -> dict[str, Any]:
     job = await live.text((await live.session())["id"])
     async with live.stores.database.write() as db:
-        claim = await jobs.claim(db, job_id=UUID(job["id"]), worker_id=uuid4(), lease_s=60)
+        claim = await leases.claim(db, job_id=UUID(job["id"]), worker_id=uuid4(), lease_s=60)
         assert claim
     async with live.stores.database.write() as db:
-        await jobs.fence(db, claim)
-        await jobs.fail(db, claim, AppError("It broke."))
+        await leases.fence(db, claim)
+        await leases.fail(db, claim, AppError("It broke."))
     return job
 
 

@@ -15,6 +15,7 @@ from shared.config import Settings
 from shared.errors import AppError
 from shared.models import BlobPurpose
 from shared.services import job as jobs
+from shared.services import lease as leases
 from shared.services import step as steps
 from shared.services import turn as turns
 from shared.services.blob import Content
@@ -130,7 +131,7 @@ async def counting(live: Live) -> str:
 
 async def claimed(live: Live, job_id: str) -> Turn:
     async with live.stores.database.write() as db:
-        claim = await jobs.claim(db, job_id=UUID(job_id), worker_id=uuid4(), lease_s=60)
+        claim = await leases.claim(db, job_id=UUID(job_id), worker_id=uuid4(), lease_s=60)
         assert claim
         return await turns.load(db, claim, history=20)
 
@@ -184,8 +185,8 @@ async def failed(live: Live, session_id: str) -> str:
     job_id: str = (await live.text(session_id))["id"]
     turn = await claimed(live, job_id)
     async with live.stores.database.write() as db:
-        await jobs.fence(db, turn.claim)
-        await jobs.fail(db, turn.claim, AppError("It broke."))
+        await leases.fence(db, turn.claim)
+        await leases.fail(db, turn.claim, AppError("It broke."))
     return job_id
 
 

@@ -38,12 +38,13 @@ from shared.services import blob as blobs
 from shared.services import idempotency as keys
 from shared.services import job as jobs
 from shared.services import job_view, overdue
+from shared.services import lease as leases
 from shared.services import message as messages
 from shared.services import session as sessions
 from shared.services import step as steps
 from shared.services import turn as turns
 from shared.services import worker as workers
-from shared.services.job import Claim
+from shared.services.lease import Claim
 from shared.services.message import Submission
 from shared.services.page import PageRequest
 from shared.services.step import Reply
@@ -198,7 +199,7 @@ class Flows:
 
     async def claim(self, job_id: UUID, lease_s: float = 30.0) -> Turn:
         async with self._database.write() as db:
-            claim = await jobs.claim(db, job_id=job_id, worker_id=uuid4(), lease_s=lease_s)
+            claim = await leases.claim(db, job_id=job_id, worker_id=uuid4(), lease_s=lease_s)
             assert claim
             return await turns.load(db, claim, history=20)
 
@@ -206,13 +207,13 @@ class Flows:
         turn = await self.claim(job_id)
         done = StepDone("reply", 1, "openai", "chat", "0", Used(input_tokens=1))
         async with self._database.write() as db:
-            await jobs.renew(db, turn.claim, lease_s=30.0)
+            await leases.renew(db, turn.claim, lease_s=30.0)
         async with self._database.write() as db:
             await steps.save_reply(db, turn, text="At seven.", language="en", done=done, spoken={})
 
     async def text_turns(self, *job_ids: UUID) -> None:
         async with self._database.write() as db:
-            claims = await jobs.claim_many(db, job_ids=job_ids, worker_id=uuid4(), lease_s=30.0)
+            claims = await leases.claim_many(db, job_ids=job_ids, worker_id=uuid4(), lease_s=30.0)
             assert len(claims) == len(job_ids)
             read = await turns.load_many(db, claims, history=20)
         done = StepDone("reply", 1, "openai", "chat", "0", Used(input_tokens=1))
@@ -240,16 +241,16 @@ class Flows:
 
     async def bad_ends(self, *job_ids: UUID) -> None:
         ends: tuple[Callable[[AsyncSession, Claim], Awaitable[None]], ...] = (
-            lambda db, claim: jobs.fail(db, claim, AppError("It broke.")),
-            lambda db, claim: jobs.give_back(db, claim, delay_s=9.0),
-            jobs.hand_back,
-            jobs.cancelled,
+            lambda db, claim: leases.fail(db, claim, AppError("It broke.")),
+            lambda db, claim: leases.give_back(db, claim, delay_s=9.0),
+            leases.hand_back,
+            leases.cancelled,
         )
         for job_id, end in zip(job_ids, ends, strict=True):
             turn = await self.claim(job_id)
             async with self._database.write() as db:
                 await db.exec(update(Job).where(col(Job.id) == job_id).values(lost_leases=POISON_LEASES - 1))
-                await jobs.fence(db, turn.claim)
+                await leases.fence(db, turn.claim)
                 await end(db, turn.claim)
 
     async def changes(self) -> None:

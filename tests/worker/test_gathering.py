@@ -9,8 +9,8 @@ import pytest
 from sqlmodel import col, select, update
 
 from shared.models import POISON_LEASES, Job, JobStatus, Message, MessageRole, Session, Step, Usage
-from shared.services import job as jobs
-from shared.services.job import LeaseLostError
+from shared.services import lease as leases
+from shared.services.lease import LeaseLostError
 from shared.services.step import Reply
 from shared.services.turn import StepDone, Turn, Used
 from tests.factories import make_job
@@ -136,10 +136,10 @@ async def test_the_token_of_another_job_does_not_open_the_fence(worker: Worker) 
     assert one.claim.token == other.claim.token
     old = one.claim._replace(token=uuid4())
     async with worker.database.write() as db:
-        assert await jobs.fence_many(db, [old, other.claim]) == {other.job.id}
+        assert await leases.fence_many(db, [old, other.claim]) == {other.job.id}
     with pytest.raises(LeaseLostError):
         async with worker.database.write() as db:
-            await jobs.succeed_many(db, [old, other.claim])
+            await leases.succeed_many(db, [old, other.claim])
     assert {status for status, *_ in (await written(worker)).values()} == {JobStatus.RUNNING}
 
 

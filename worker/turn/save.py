@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.errors import Unavailable
 from shared.models import Blob
 from shared.services import blob as blobs
-from shared.services.job import CancelRequestedError, LeaseLostError
+from shared.services.lease import CancelRequestedError, LeaseLostError
 from worker.state import Worker
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from shared.db import Database
 from shared.errors import NotFound
 from shared.models import LOCAL_USER_ID
 from shared.services import agent as agents
-from shared.services import job as jobs
+from shared.services import lease as leases
 from shared.services import session as sessions
 from shared.services import step as steps
 from shared.services import turn as turns
@@ -39,7 +39,7 @@ async def test_deleting_an_agent_waits_for_who_writes_to_its_session(database: D
     async with database.write() as db:
         session = await make_session(db)
         job = await make_job(db, session)
-        claim = await jobs.claim(db, job_id=job.id, worker_id=uuid4(), lease_s=30)
+        claim = await leases.claim(db, job_id=job.id, worker_id=uuid4(), lease_s=30)
         assert claim
 
     async def delete() -> None:
@@ -48,7 +48,7 @@ async def test_deleting_an_agent_waits_for_who_writes_to_its_session(database: D
 
     async with database.write() as db:
         turn = await turns.load(db, claim, history=20)
-        await jobs.fence(db, claim)
+        await leases.fence(db, claim)
         deleting = asyncio.create_task(delete())
         await until(sql.waiting, "the deletion waits for the session")
         done = StepDone(name="reply", duration_ms=1)

@@ -20,6 +20,7 @@ from shared.money import ZERO
 from shared.providers import ModelRef
 from shared.services import agent as agents
 from shared.services import job as jobs
+from shared.services import lease as leases
 from shared.services import message as messages
 from shared.services import overdue
 from shared.services import session as sessions
@@ -73,7 +74,7 @@ class Purse:
         """Claim a job."""
 
         async def claim(db: AsyncSession) -> Turn:
-            claimed = await jobs.claim(db, job_id=job_id, worker_id=uuid4(), lease_s=30)
+            claimed = await leases.claim(db, job_id=job_id, worker_id=uuid4(), lease_s=30)
             assert claimed
             return await turns.load(db, claimed, history=20)
 
@@ -89,8 +90,8 @@ class Purse:
         """End a job with an error."""
 
         async def failing(db: AsyncSession) -> None:
-            await jobs.fence(db, turn.claim)
-            await jobs.fail(db, turn.claim, AppError("It broke."))
+            await leases.fence(db, turn.claim)
+            await leases.fail(db, turn.claim, AppError("It broke."))
 
         await self.write(failing)
 
@@ -245,7 +246,7 @@ async def test_however_a_job_ends_what_it_did_not_use_is_let_go_of(purse: Purse,
         await purse.write(lambda db: jobs.cancel(db, owner_id=purse.id, job_id=job_id))
     elif end == "running":
         await purse.write(lambda db: jobs.cancel(db, owner_id=purse.id, job_id=job_id))
-        await purse.write(lambda db: jobs.cancelled(db, turn.claim))
+        await purse.write(lambda db: leases.cancelled(db, turn.claim))
     elif end == "fail":
         await purse.fail(turn)
     elif end == "expire":
@@ -320,8 +321,8 @@ async def test_an_attempt_knows_what_those_before_it_have_left(purse: Purse) -> 
     await purse.answer(turn, "0.001")
 
     async def give_back(db: AsyncSession) -> None:
-        await jobs.fence(db, turn.claim)
-        await jobs.give_back(db, turn.claim, delay_s=0)
+        await leases.fence(db, turn.claim)
+        await leases.give_back(db, turn.claim, delay_s=0)
 
     await purse.write(give_back)
     assert held
@@ -452,7 +453,7 @@ async def test_a_cancelled_turn_pays_for_the_reply_that_was_told(purse: Purse) -
 
     async def end(db: AsyncSession) -> None:
         await steps.save_unpaid(db, turn)
-        await jobs.cancelled(db, turn.claim)
+        await leases.cancelled(db, turn.claim)
 
     await purse.write(end)
     assert await purse.used() == Decimal("0.0002")

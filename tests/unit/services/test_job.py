@@ -28,9 +28,10 @@ from shared.models import (
 )
 from shared.services import blob as blobs
 from shared.services import job as jobs
+from shared.services import lease as leases
 from shared.services import overdue
 from shared.services import session as sessions
-from shared.services.job import CancelRequestedError, Claim, LeaseLostError
+from shared.services.lease import CancelRequestedError, Claim, LeaseLostError
 from shared.services.user import LOCAL, Account
 from tests.factories import BUDGET, make_job, make_session
 from tests.reads import few_jobs_read
@@ -55,7 +56,7 @@ class Book:
 
     async def claim(self, job: Job) -> Claim | None:
         try:
-            return await self.write(lambda db: jobs.claim(db, job_id=job.id, worker_id=WORKER_ID, lease_s=LEASE_S))  # type: ignore[no-any-return]
+            return await self.write(lambda db: leases.claim(db, job_id=job.id, worker_id=WORKER_ID, lease_s=LEASE_S))  # type: ignore[no-any-return]
         except IntegrityError:
             return None
 
@@ -91,7 +92,7 @@ async def test_a_new_job_is_dispatched_unless_its_session_is_busy(book: Book) ->
     claim = await book.claim(first)
     assert claim
     assert await book.claim(second) is None
-    await book.write(lambda db: jobs.succeed(db, claim))
+    await book.write(lambda db: leases.succeed(db, claim))
     assert book.dispatched == [first.id, second.id]
     assert await book.claim(second)
 
@@ -116,13 +117,13 @@ async def test_whoever_lost_the_lease_can_write_nothing(book: Book) -> None:
     job, claim = await claimed(book)
     stale = claim._replace(token=UUID(int=7))
     for rule in (
-        lambda db: jobs.fence(db, stale),
-        lambda db: jobs.renew(db, stale, lease_s=LEASE_S),
-        lambda db: jobs.succeed(db, stale),
-        lambda db: jobs.fail(db, stale, AppError("x")),
-        lambda db: jobs.give_back(db, stale, delay_s=0),
-        lambda db: jobs.hand_back(db, stale),
-        lambda db: jobs.cancelled(db, stale),
+        lambda db: leases.fence(db, stale),
+        lambda db: leases.renew(db, stale, lease_s=LEASE_S),
+        lambda db: leases.succeed(db, stale),
+        lambda db: leases.fail(db, stale, AppError("x")),
+        lambda db: leases.give_back(db, stale, delay_s=0),
+        lambda db: leases.hand_back(db, stale),
+        lambda db: leases.cancelled(db, stale),
     ):
         with pytest.raises(LeaseLostError):
             await book.write(rule)
@@ -137,7 +138,7 @@ async def test_a_lost_lease_is_taken_back_and_poison_is_ended(book: Book) -> Non
         stored = await book.job(job)
         assert (stored.status, stored.lost_leases, stored.attempts_left) == (JobStatus.QUEUED, lost, 4 - lost)
         with pytest.raises(LeaseLostError):
-            await book.write(lambda db: jobs.fence(db, claim))
+            await book.write(lambda db: leases.fence(db, claim))
         assert await book.claim(job)
     await book.set(job, lease_expires_at=db_now(-1))
     await book.write(overdue.reclaim_lost)
@@ -150,13 +151,13 @@ async def test_a_lost_lease_is_taken_back_and_poison_is_ended(book: Book) -> Non
 
 async def test_a_renewed_lease_is_not_taken_back(book: Book) -> None:
     _, claim = await claimed(book)
-    await book.write(lambda db: jobs.renew(db, claim, lease_s=LEASE_S))
+    await book.write(lambda db: leases.renew(db, claim, lease_s=LEASE_S))
     assert await book.write(overdue.reclaim_lost) == 0
 
 
 async def test_a_transient_error_gives_the_job_back_when_it_is_due(book: Book) -> None:
     job, claim = await claimed(book)
-    await book.write(lambda db: jobs.give_back(db, claim, delay_s=100))
+    await book.write(lambda db: leases.give_back(db, claim, delay_s=100))
     assert (await book.job(job)).attempts_left == 3
     assert await book.claim(job) is None
     assert await book.write(overdue.dispatch_due) == 0
@@ -168,7 +169,7 @@ async def test_a_transient_error_gives_the_job_back_when_it_is_due(book: Book) -
 
 async def test_a_shutdown_uses_no_attempt(book: Book) -> None:
     job, claim = await claimed(book)
-    await book.write(lambda db: jobs.hand_back(db, claim))
+    await book.write(lambda db: leases.hand_back(db, claim))
     stored = await book.job(job)
     assert (stored.status, stored.attempts_left) == (JobStatus.QUEUED, 4)
     assert book.dispatched == [job.id, job.id]
@@ -199,7 +200,7 @@ async def test_a_job_that_did_not_start_in_time_expires_and_frees_its_session(bo
 
 async def test_a_started_job_does_not_expire(book: Book) -> None:
     job, claim = await claimed(book)
-    await book.write(lambda db: jobs.hand_back(db, claim))
+    await book.write(lambda db: leases.hand_back(db, claim))
     await book.set(job, deadline_at=db_now(-1))
     assert await book.write(overdue.expire_overdue) == 0
     assert await book.claim(job)
@@ -209,10 +210,10 @@ async def test_a_running_job_learns_that_it_is_cancelled_and_writes_nothing_more
     job, claim = await claimed(book)
     await book.write(lambda db: jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=job.id))
     with pytest.raises(CancelRequestedError):
-        await book.write(lambda db: jobs.renew(db, claim, lease_s=LEASE_S))
+        await book.write(lambda db: leases.renew(db, claim, lease_s=LEASE_S))
     with pytest.raises(CancelRequestedError):
-        await book.write(lambda db: jobs.fence(db, claim))
-    await book.write(lambda db: jobs.cancelled(db, claim))
+        await book.write(lambda db: leases.fence(db, claim))
+    await book.write(lambda db: leases.cancelled(db, claim))
     assert (await book.job(job)).status == JobStatus.CANCELLED
 
 
@@ -233,7 +234,7 @@ async def test_only_a_failed_job_can_be_retried_and_gets_a_fresh_set(book: Book)
     with pytest.raises(Conflict):
         await book.write(retry)
     await book.set(job, attempts_left=1, lost_leases=2)
-    await book.write(lambda db: jobs.fail(db, claim, AppError("It broke.", code="broke")))
+    await book.write(lambda db: leases.fail(db, claim, AppError("It broke.", code="broke")))
     await book.write(retry)
     stored = await book.job(job)
     assert (stored.status, stored.attempts_left, stored.lost_leases) == (JobStatus.QUEUED, 4, 0)
@@ -244,8 +245,8 @@ async def test_only_a_failed_job_can_be_retried_and_gets_a_fresh_set(book: Book)
 async def test_a_cancel_that_comes_after_the_end_is_told_of_that_end(book: Book) -> None:
     job, claim = await claimed(book)
     async with book.database.write() as db:
-        await jobs.fence(db, claim)
-        await jobs.succeed(db, claim)
+        await leases.fence(db, claim)
+        await leases.succeed(db, claim)
         late = asyncio.create_task(book.write(lambda db: jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=job.id)))
         await asyncio.wait([late], timeout=0.2)
         assert not late.done()
@@ -260,8 +261,8 @@ async def test_an_end_reads_as_few_rows_however_many_wait_behind_it(book: Book) 
     claim = await book.claim(first)
     assert claim
     async with book.database.write() as db, few_jobs_read(db, 20):
-        await jobs.fence(db, claim)
-        await jobs.succeed(db, claim)
+        await leases.fence(db, claim)
+        await leases.succeed(db, claim)
     assert book.dispatched == [first.id, second.id]
 
 
@@ -290,9 +291,9 @@ async def test_no_end_is_ever_left(book: Book) -> None:
     ends = {JobStatus.SUCCEEDED, JobStatus.CANCELLED, JobStatus.EXPIRED}
     assert not any(ends & set(sources) for sources in TRANSITIONS.values())
     job, claim = await claimed(book)
-    await book.write(lambda db: jobs.succeed(db, claim))
+    await book.write(lambda db: leases.succeed(db, claim))
     with pytest.raises(LeaseLostError):
-        await book.write(lambda db: jobs.fail(db, claim, AppError("late")))
+        await book.write(lambda db: leases.fail(db, claim, AppError("late")))
     with pytest.raises(Conflict):
         await book.write(lambda db: jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=job.id))
 
@@ -306,7 +307,7 @@ async def test_deleting_a_session_fences_its_jobs_out_and_buries_its_blobs(book:
     assert session_id
     await book.write(lambda db: sessions.delete(db, owner_id=LOCAL_USER_ID, session_id=session_id))
     with pytest.raises(LeaseLostError):
-        await book.write(lambda db: jobs.fence(db, claim))
+        await book.write(lambda db: leases.fence(db, claim))
     async with book.database.read() as db:
         for model in (Job, Message, Session):
             assert (await db.exec(select(model))).all() == []
@@ -327,10 +328,10 @@ async def test_a_worker_runs_one_suspect_at_a_time_and_its_end_sends_the_next(bo
     assert claim
     assert await book.claim(suspects[1]) is None
     assert await book.claim(fresh)
-    elsewhere = await book.write(lambda db: jobs.claim(db, job_id=suspects[1].id, worker_id=uuid4(), lease_s=LEASE_S))
+    elsewhere = await book.write(lambda db: leases.claim(db, job_id=suspects[1].id, worker_id=uuid4(), lease_s=LEASE_S))
     assert elsewhere
     book.dispatched.clear()
-    await book.write(lambda db: jobs.succeed(db, claim))
+    await book.write(lambda db: leases.succeed(db, claim))
     assert book.dispatched == [suspects[2].id]
     assert await book.claim(suspects[2])
 

@@ -12,11 +12,11 @@ from shared.db import Database
 from shared.errors import Unavailable
 from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Message, Session, Step, Usage
 from shared.services import blob as blobs
-from shared.services import job as jobs
+from shared.services import lease as leases
 from shared.services import session as sessions
 from shared.services import step as steps
 from shared.services import turn as turns
-from shared.services.job import Claim, LeaseLostError
+from shared.services.lease import Claim, LeaseLostError
 from shared.services.turn import StepDone, Used
 from tests.factories import make_job, make_session
 
@@ -47,7 +47,7 @@ class Running:
     async def begin(self) -> Self:
         async with self.database.write() as db:
             job = await make_job(db, reply_audio=True)
-            claim = await jobs.claim(db, job_id=job.id, worker_id=uuid4(), lease_s=30)
+            claim = await leases.claim(db, job_id=job.id, worker_id=uuid4(), lease_s=30)
             assert claim
             self.turn = await turns.load(db, claim, history=20)
         return self
