@@ -51,6 +51,13 @@ def text_of(events: list[Event], known: str = "") -> str:
     return known
 
 
+async def assert_whole_from_anywhere(live: Live, job: dict[str, Any], seen: list[Event], known: str = "") -> None:
+    """Wherever the connection broke off, one comes to the whole reply, with what one has and what one is told then."""
+    for number, event in enumerate(seen, 1):
+        after = await all_of(live, job, **{"Last-Event-ID": event.id})
+        assert text_of(after, text_of(seen[:number], known)) == WHOLE, event
+
+
 async def test_the_reply_comes_while_it_is_written(parley: Live, fake: FakeOpenAI) -> None:
     fake.script.add("chat", SLOW)
     job = await parley.text((await parley.session())["id"])
@@ -108,6 +115,11 @@ async def test_what_redis_lost_is_told_from_sql(parley: Live, fake: FakeOpenAI) 
     assert text_of(seen) == WHOLE
     assert text_of(await late) == WHOLE
     assert text_of(await back, known) == WHOLE
+    await assert_whole_from_anywhere(parley, job, seen)
+    await parley.stores.queue.redis.flushall()
+    told = await all_of(parley, job, **{"Last-Event-ID": event.id})
+    assert [one.name for one in told] == ["reset", "delta", "end"], "what the client had is not known any more"
+    await assert_whole_from_anywhere(parley, job, told)
 
 
 async def test_a_new_attempt_begins_the_reply_anew(parley: Live, fake: FakeOpenAI) -> None:
@@ -120,6 +132,7 @@ async def test_a_new_attempt_begins_the_reply_anew(parley: Live, fake: FakeOpenA
     assert "It begins" in text_of(events[: names.index("reset")])
     assert text_of(events) == WHOLE
     assert {event.id.split("-")[0] for event in events[names.index("reset") :]} == {"2"}
+    await assert_whole_from_anywhere(parley, job, events)
 
 
 async def test_a_voice_note_is_heard_and_its_answer_spoken(parley: Live, fake: FakeOpenAI) -> None:
