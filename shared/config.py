@@ -293,18 +293,19 @@ class Settings(BaseSettings):
             wrong.append("AUTH must be on")
         if self.jwt_secret is None or len(self.jwt_secret.get_secret_value()) < 32:  # noqa: PLR2004 - HS256 wants 256 bits
             wrong.append("JWT_SECRET must be a secret of your own, at least 32 characters long")
-        for name in (
-            "jwt_secret",
-            "admin_password",
-            "openai_api_key",
-            "wx_api_key",
-            "database_url",
-            "redis_url",
-            "blob_url",
-        ):
-            value: SecretStr | None = getattr(self, name)
+        held: dict[str, SecretStr | None] = {
+            "JWT_SECRET": self.jwt_secret,
+            "ADMIN_PASSWORD": self.admin_password,
+            "OPENAI_API_KEY": self.openai_api_key,
+            "WX_API_KEY": self.wx_api_key,
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "BLOB_URL": self.blob_url,
+            **{f"PROVIDERS__{name.upper()}__API_KEY": provider.api_key for name, provider in self.providers.items()},
+        }
+        for name, value in held.items():
             if value and any(default in value.get_secret_value().lower() for default in DEFAULT_SECRETS):
-                wrong.append(f"{name.upper()} holds a default password")
+                wrong.append(f"{name} holds a default password")
         if not (self.openai_api_key or self.openai_base_url or (self.ai_chat and self.ai_stt and self.ai_tts)):
             wrong.append("models would be the offline engine: set OPENAI_API_KEY, or AI_CHAT, AI_STT and AI_TTS")
         if wrong:

@@ -113,6 +113,7 @@ def test_production_starts_when_it_is_safe() -> None:
         ({"openai_api_key": None, "ai_chat": "offline/offline"}, "offline engine"),
         ({"database_url": "postgresql+asyncpg://parley:parley@db/parley"}, "DATABASE_URL holds a default password"),
         ({"redis_url": "redis://:changeme@redis/0"}, "REDIS_URL holds a default password"),
+        ({"providers": {"groq": {"api_key": "change-me"}}}, "PROVIDERS__GROQ__API_KEY holds a default password"),
     ],
 )
 def test_production_refuses_to_start(change: dict[str, Any], complaint: str) -> None:
