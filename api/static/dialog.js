@@ -33,11 +33,17 @@ export function openDialog(title, build, { wide = false } = {}) {
       if (!opener.isConnected) focusAgain(opener.dataset.key);
       resolve(result);
     });
-    dialog.addEventListener("pointerdown", (event) => event.target === dialog && close());
+    dialog.addEventListener("pointerdown", (event) => event.target === dialog && isBeside(dialog, event) && close());
     document.body.append(dialog);
     dialog.showModal();
     (dialog.querySelector("[autofocus]") ?? dialog.querySelector("form input, form textarea, .actions button"))?.focus();
   });
+}
+
+/** Whether a press is beside it, and not on its scroll bar. */
+function isBeside(dialog, { clientX: x, clientY: y }) {
+  const { left, right, top, bottom } = dialog.getBoundingClientRect();
+  return x < left || x > right || y < top || y > bottom;
 }
 
 /** What opened the dialog was drawn anew, or is gone: the focus goes to what is in its place, else to the conversation. */

@@ -22,6 +22,7 @@ export class Workspace {
   #view = null;
   #composer = null;
   #conversation = null;
+  #opens = 0; // counts what is shown: what comes too late for its turn is not shown any more
   #sending = new Map(); // conversations left while something was on its way out, by session id
   #off = new AbortController();
 
@@ -104,20 +105,22 @@ export class Workspace {
   async #open(sessionId, isRemembered) {
     if (this.#conversation?.session.id === sessionId && this.#view) return;
     this.#leave();
+    const mine = this.#opens;
     this.sidebar.mark(sessionId);
     try {
       const session = await this.collection.find(sessionId, isRemembered);
+      if (mine !== this.#opens) return; // somebody went on meanwhile
       if (!session) return this.#openAnother(sessionId);
       const conversation = this.#sending.get(sessionId) ?? new Conversation(session);
       this.#sending.delete(sessionId);
       this.#conversation = conversation;
       if (!conversation.isOpen) await conversation.open();
-      if (this.#conversation !== conversation || this.#off.signal.aborted) return;
+      if (mine !== this.#opens) return;
       write("last", sessionId);
       if (isRemembered) history.replaceState(null, "", `#/s/${sessionId}`);
       this.#showConversation(conversation);
     } catch (error) {
-      if (this.#off.signal.aborted) return;
+      if (mine !== this.#opens) return;
       this.#conversation = null;
       this.#couldNotOpen(error, sessionId, isRemembered);
     }
@@ -213,10 +216,11 @@ export class Workspace {
   async #showAccount() {
     const last = this.#conversation?.session.id ?? read("last");
     this.#leave();
+    const mine = this.#opens;
     this.sidebar.mark(null);
     document.title = `${t("me.title")} · ${t("app.name")}`;
     const view = await this.account({ backTo: last ? `#/s/${last}` : "#/", head: (...parts) => this.#head(...parts) });
-    if (this.#conversation || this.#off.signal.aborted) return; // somebody went on meanwhile
+    if (mine !== this.#opens) return; // somebody went on meanwhile
     this.#fill(view);
     this.main.querySelector("h1").focus();
   }
@@ -260,6 +264,7 @@ export class Workspace {
   }
 
   #leave() {
+    this.#opens += 1;
     const conversation = this.#conversation;
     this.#view?.destroy();
     this.#composer?.destroy();
