@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from openai import AsyncStream
 from shared.errors import Upstream
 from shared.providers import checked_key
 from worker.providers.base import Audio, Limits, Transcript
-from worker.providers.client import Timeouts, collect_object, open_client
+from worker.providers.client import Timeouts, ask_object, open_client
 from worker.providers.failures import FAILED, NO_QUOTA, REJECTED, failure, told_as_upstream
 from worker.providers.languages import iso_language
 
@@ -62,24 +62,17 @@ class AssemblyAIProvider:
         raise failure(REJECTED if _NO_SOUND.search(reason) else FAILED, provider=self.name, model=model)
 
     async def _order(self, audio: Audio, wishes: dict[str, Any]) -> str:
-        uploaded = await collect_object(
-            await self._client.post(
-                "/upload",
-                cast_to=object,
-                content=_pieces(audio.data),
-                options={
-                    "headers": {"Content-Type": "application/octet-stream", "Content-Length": str(len(audio.data))}
-                },
-                stream=True,
-                stream_cls=AsyncStream[object],
-            ),
-            self._timeouts,
-        )
-        body = {"audio_url": _text(uploaded, "upload_url"), **wishes}
-        ordered = await self._client.post(
-            "/transcript", cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
-        )
-        return _text(await collect_object(ordered, self._timeouts), "id")
+        size = len(audio.data)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        uploaded = await self._ask("/upload", size=size, content=_pieces(audio.data), options={"headers": headers})
+        ordered = await self._ask("/transcript", body={"audio_url": _text(uploaded, "upload_url"), **wishes})
+        return _text(ordered, "id")
+
+    async def _ask(self, path: str, *, size: int = 0, **request: Any) -> dict[str, Any]:
+        def begin() -> Awaitable[AsyncStream[object]]:
+            return self._client.post(path, cast_to=object, stream=True, stream_cls=AsyncStream[object], **request)
+
+        return await ask_object(begin, self._timeouts, size=size)
 
     async def _result(self, order_id: str, model: str) -> dict[str, Any]:
         """Ask until the transcript is completed or failed; an answer that is lost is asked for again."""
@@ -101,14 +94,15 @@ class AssemblyAIProvider:
                     return told
 
     async def _poll(self, order_id: str) -> dict[str, Any]:
+        path = f"/transcript/{quote(order_id, safe='')}"
         try:
-            answer = await self._client.get(
-                f"/transcript/{quote(order_id, safe='')}", cast_to=object, stream=True, stream_cls=AsyncStream[object]
+            told = await ask_object(
+                lambda: self._client.get(path, cast_to=object, stream=True, stream_cls=AsyncStream[object]),
+                self._timeouts,
             )
         except openai.NotFoundError:
             msg = "the transcript is not there yet"  # and not the model, of which a 404 speaks elsewhere
             raise ValueError(msg) from None
-        told = await collect_object(answer, self._timeouts)
         _text(told, "status")
         return told
 

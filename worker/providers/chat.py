@@ -26,7 +26,7 @@ async def streamed(
     reply = Reply(usage)
     clock = asyncio.get_running_loop().time
     end = clock() + timeouts.total_s
-    due = min(clock() + timeouts.connect_s + timeouts.first_byte_s, end)
+    due = min(clock() + timeouts.until_first_byte(), end)
     with told_as_upstream(provider, model):
         async with asyncio.timeout_at(due):
             stream = await begin()

@@ -14,6 +14,7 @@ from shared.providers import checked_key, checked_url, is_openai
 
 NO_KEY = "no-key"
 MAX_BODY_BYTES = 64_000_000
+UPLOAD_BYTES_S = 125_000  # the slowest way up that is waited for
 # Longer than the SDK's 5 s: people pause between messages, and each new TLS handshake makes them wait.
 CONNECTIONS = httpx2.Limits(max_connections=1_000, max_keepalive_connections=100, keepalive_expiry=30.0)
 
@@ -26,6 +27,10 @@ class Timeouts:
     first_byte_s: float = 60.0
     idle_s: float = 30.0
     total_s: float = 300.0
+
+    def until_first_byte(self, size: int = 0) -> float:
+        """Seconds that the answer to a request of `size` bytes has to begin: to connect, to send it, and to think."""
+        return self.connect_s + size / UPLOAD_BYTES_S + self.first_byte_s
 
 
 def open_client(
@@ -44,10 +49,8 @@ def open_client(
         base_url=checked_url(name, base_url),
         default_headers=headers,
         max_retries=0,
-        timeout=httpx2.Timeout(
-            max(timeouts.first_byte_s, timeouts.idle_s), connect=timeouts.connect_s, pool=timeouts.connect_s
-        ),
-        http_client=openai.DefaultAioHttpClient(limits=CONNECTIONS),
+        timeout=httpx2.Timeout(timeouts.total_s, connect=timeouts.connect_s, pool=timeouts.connect_s),
+        http_client=openai.DefaultAioHttpClient(limits=CONNECTIONS, follow_redirects=False),  # the key would go along
     )
     if not is_openai(base_url):
         # The SDK takes these from the environment, and they are OpenAI's business only.
@@ -55,24 +58,28 @@ def open_client(
     return client
 
 
-async def collect(chunks: AsyncIterator[bytes], timeouts: Timeouts) -> bytes:
-    """Gather a body; raises TimeoutError when nothing comes for too long, and ValueError when it has no end."""
+async def collect(chunks: AsyncIterator[bytes], patience: asyncio.Timeout, idle_s: float) -> bytes:
+    """Gather a body; each chunk gives the next one `idle_s` seconds. Raises ValueError when it has no end."""
+    clock = asyncio.get_running_loop().time
     body = bytearray()
-    while True:
-        async with asyncio.timeout(timeouts.idle_s):
-            chunk = await anext(chunks, None)
-        if chunk is None:
-            return bytes(body)
+    while (chunk := await anext(chunks, None)) is not None:
+        patience.reschedule(clock() + idle_s)
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             msg = "the body has no end"
             raise ValueError(msg)
+    return bytes(body)
 
 
-async def collect_object(answer: AsyncStream[object], timeouts: Timeouts) -> dict[str, Any]:
-    """Gather the body of an answer that was opened as a stream, as a JSON object; raises as `collect` does."""
-    async with answer:
-        told = json.loads(await collect(answer.response.aiter_bytes(), timeouts))
+async def ask_object(
+    begin: Callable[[], Awaitable[AsyncStream[object]]], timeouts: Timeouts, *, size: int = 0
+) -> dict[str, Any]:
+    """The answer, as a JSON object, to a request of `size` bytes that is opened as a stream.
+
+    Raises TimeoutError when nothing comes for too long, and ValueError for what is no object or has no end.
+    """
+    async with asyncio.timeout(timeouts.until_first_byte(size)) as patience, await begin() as answer:
+        told = json.loads(await collect(answer.response.aiter_bytes(), patience, timeouts.idle_s))
     if not isinstance(told, dict):
         msg = "the body is no object"
         raise ValueError(msg)  # noqa: TRY004 - what a server sent is a value

@@ -56,6 +56,10 @@ RATE_LIMITED = Kind("rate_limited", True, "The model server {provider!r} is limi
 NO_QUOTA = Kind("insufficient_quota", False, "The account at {provider!r} has no quota left.")
 UNAUTHORIZED = Kind("upstream_unauthorized", False, "The model server {provider!r} refused the key it was given.")
 NO_MODEL = Kind("model_not_found", False, "The model server {provider!r} has no model {model!r}.")
+NOT_THERE = Kind(
+    NO_MODEL.code, False, "The model server {provider!r} has no model {model!r}, or its base URL is wrong."
+)
+MOVED = Kind("upstream_rejected", False, "The model server {provider!r} sends us elsewhere: its base URL is wrong.")
 REJECTED = Kind("upstream_rejected", False, "The model server {provider!r} rejected the request.")
 TOO_LONG = Kind("upstream_rejected", False, "The conversation is longer than the model {model!r} can read.")
 FILTERED = Kind("upstream_rejected", False, "The content policy of {provider!r} refused the request.")
@@ -87,8 +91,8 @@ _BY_STATUS = {
     401: UNAUTHORIZED,
     402: NO_QUOTA,
     403: UNAUTHORIZED,
-    404: NO_MODEL,
-    405: NO_MODEL,  # what an endpoint that was shut down may say
+    404: NOT_THERE,
+    405: NOT_THERE,  # what an endpoint that was shut down may say
     408: TIMED_OUT,
     409: FAILED,
     410: NO_MODEL,
@@ -178,7 +182,7 @@ def _listed_kind(body: object) -> Kind | None:
 
 
 def _status_kind(status: int) -> Kind:
-    return _BY_STATUS.get(status) or (REJECTED if 400 <= status < 500 else FAILED)  # noqa: PLR2004 - HTTP's classes
+    return _BY_STATUS.get(status) or {3: MOVED, 4: REJECTED}.get(status // 100, FAILED)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

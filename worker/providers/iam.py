@@ -14,7 +14,7 @@ from openai import AsyncStream, omit
 
 from shared.errors import Upstream
 from shared.providers import checked_key
-from worker.providers.client import Timeouts, collect_object, open_client
+from worker.providers.client import Timeouts, ask_object, open_client
 from worker.providers.failures import REJECTED, UNAUTHORIZED, failure, told_as_upstream
 
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"
@@ -89,7 +89,7 @@ class Tokens:
     async def _fetch(self) -> Token | Upstream:
         try:
             with told_as_upstream(self._name, ""):
-                async with asyncio.timeout(self._timeouts.connect_s + self._timeouts.first_byte_s):
+                async with asyncio.timeout(self._timeouts.total_s):
                     self._held = await self._ask()
         except Upstream as error:
             self._rests_until = self._clock() + max(REST_S, error.retry_after or 0.0)
@@ -99,27 +99,28 @@ class Tokens:
     async def _ask(self) -> Token:
         born = self._clock()  # before IAM's own clock starts: ours ends first
         try:
-            answer = await self._client.post(
-                self._url,
-                cast_to=object,
-                content=urlencode({"grant_type": GRANT, "apikey": self._key}).encode(),
-                options={
-                    "headers": {
-                        "Authorization": omit,
-                        "Content-Type": "application/x-www-form-urlencoded",
-                        "Accept": "application/json",
-                    },
-                    "follow_redirects": False,  # the body holds the key
-                },
-                stream=True,
-                stream_cls=AsyncStream[object],
-            )
+            told = await ask_object(self._post, self._timeouts)
         except openai.APIStatusError as error:
             if kind := _REFUSALS.get(error.status_code):
                 raise failure(kind, provider=self._name, model="") from None
             raise
-        told = await collect_object(answer, self._timeouts)
         return _token(told.get("access_token"), told.get("expires_in"), born)
+
+    async def _post(self) -> AsyncStream[object]:
+        return await self._client.post(
+            self._url,
+            cast_to=object,
+            content=urlencode({"grant_type": GRANT, "apikey": self._key}).encode(),
+            options={
+                "headers": {
+                    "Authorization": omit,
+                    "Content-Type": "application/x-www-form-urlencoded",
+                    "Accept": "application/json",
+                },
+            },
+            stream=True,
+            stream_cls=AsyncStream[object],
+        )
 
 
 def _token(value: object, life_s: object, born: float) -> Token:

@@ -95,15 +95,18 @@ class OpenAIProvider:
             return _transcript(body)
 
     async def _hear(self, audio: Audio, model: str, format_: TranscriptFormat, hints: dict[str, Any]) -> bytes:
-        async with self._transcriptions.with_streaming_response.create(
-            file=(f"audio.{audio.extension}", audio.data),
-            model=model,
-            response_format=format_,
-            language=hints.get("language", omit),
-            languages=hints.get("languages", omit),
-            extra_headers=self._headers,
-        ) as response:
-            return await collect(response.iter_bytes(), self._timeouts)
+        async with (
+            asyncio.timeout(self._timeouts.until_first_byte(len(audio.data))) as patience,
+            self._transcriptions.with_streaming_response.create(
+                file=(f"audio.{audio.extension}", audio.data),
+                model=model,
+                response_format=format_,
+                language=hints.get("language", omit),
+                languages=hints.get("languages", omit),
+                extra_headers=self._headers,
+            ) as response,
+        ):
+            return await collect(response.iter_bytes(), patience, self._timeouts.idle_s)
 
     async def speak(self, text: str, *, model: str, language: str, voice: str | None) -> Speech:  # noqa: ARG002 - the text tells the server its language
         """Return `text` spoken, as the sound file that the server is known to make."""
@@ -111,6 +114,7 @@ class OpenAIProvider:
         with told_as_upstream(self.name, model):
             async with (
                 asyncio.timeout(self._timeouts.total_s),
+                asyncio.timeout(self._timeouts.until_first_byte()) as patience,
                 self._speech.with_streaming_response.create(
                     input=text,
                     model=model,
@@ -119,7 +123,7 @@ class OpenAIProvider:
                     extra_headers=self._headers,
                 ) as response,
             ):
-                sound = await collect(response.iter_bytes(), self._timeouts)
+                sound = await collect(response.iter_bytes(), patience, self._timeouts.idle_s)
         if not SOUND_START[format_].match(sound):
             raise failure(GARBLED, provider=self.name, model=model)
         return Speech(sound, format_)

@@ -12,7 +12,7 @@ from shared.errors import Upstream
 from shared.providers import Preset, checked_key, checked_url
 from worker.providers.base import Speech
 from worker.providers.client import CONNECTIONS, NO_KEY, Timeouts
-from worker.providers.failures import told_as_upstream
+from worker.providers.failures import MOVED, Told, told_as_upstream
 from worker.providers.reading import difference
 from worker.providers.realtime_pool import Keep, Key, RealtimePool
 from worker.providers.realtime_response import Dropped
@@ -117,9 +117,18 @@ class RealtimeProvider:
     def _client(self) -> aiohttp.ClientSession:
         """Made at the first use: it belongs to the event loop in which it is made."""
         if self._http is None:
+            staying = aiohttp.TraceConfig()
+            staying.on_request_redirect.append(_stay)
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS.max_connections or 0),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[staying],
             )
         return self._http
+
+
+async def _stay(_session: object, _context: object, asked: aiohttp.TraceRequestRedirectParams) -> None:
+    """A handshake can't be asked not to follow a redirect, and the key would go along."""
+    asked.response.close()
+    raise Told(MOVED)

@@ -32,6 +32,7 @@ def _status(status: int, code: str, *, transient: bool) -> Fault:
 
 
 STATUSES: Mapping[str, Fault] = {
+    "307": Fault("upstream_rejected", False, Answer(status=307, headers={"location": "/v1/elsewhere"})),
     "400": _status(400, "upstream_rejected", transient=False),
     "401": _status(401, "upstream_unauthorized", transient=False),
     "402": _status(402, "insufficient_quota", transient=False),
@@ -97,6 +98,12 @@ SILENCES = {
     "nothing after the headers": Answer(stall_after=0),
     "nothing after the beginning": Answer(stall_after=1),
     "an endless drip": Answer(drip=True),
+}
+ENDED_BY = {
+    "no answer": "FIRST_BYTE_TIMEOUT_S",
+    "nothing after the headers": "FIRST_BYTE_TIMEOUT_S",
+    "nothing after the beginning": "IDLE_TIMEOUT_S",
+    "an endless drip": "TOTAL_TIMEOUT_S",
 }
 TIMED_OUT = Fault("upstream_timeout", True)
 UNREACHABLE = Fault("upstream_unreachable", True)

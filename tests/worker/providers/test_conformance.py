@@ -17,9 +17,8 @@ from tests.conftest import SAMPLES
 from tests.fakes.openai_replies import seconds_of
 from tests.fakes.openai_script import Answer, Call, Endpoint, Script, digest_of
 from tests.worker.providers.failing import babbler, failure, nobody, until
-from tests.worker.providers.faults import SILENCES, TIMED_OUT, UNREACHABLE, Fault, faults_of
+from tests.worker.providers.faults import ENDED_BY, SILENCES, TIMED_OUT, UNREACHABLE, Fault, faults_of
 from tests.worker.providers.wires import (
-    ENDLESS,
     HASTY,
     OFFLINE,
     PATIENT,
@@ -115,26 +114,28 @@ async def test_a_failure_has_one_name_and_costs_one_call_at_most_and_the_next_ca
     assert script.count(wire.billed) == paid + 1
 
 
-PLACES_OF_SILENCE = sorted({(wire.wire, wire.endpoint) for wire in WIRES})
+PLACES_OF_SILENCE = sorted(
+    {(wire.wire, wire.endpoint, name) for wire in WIRES for name in SILENCES if name not in wire.lacks}
+)
 
 
-@pytest.mark.parametrize(("spoken", "endpoint"), PLACES_OF_SILENCE)
-async def test_silence_is_ended_wherever_it_begins_and_the_next_call_goes_on(
-    spoken: str, endpoint: Endpoint, servers: Servers
+@pytest.mark.parametrize(("spoken", "endpoint", "silence"), PLACES_OF_SILENCE)
+async def test_silence_is_ended_by_its_own_limit_wherever_it_begins_and_the_next_call_goes_on(
+    spoken: str, endpoint: Endpoint, silence: str, servers: Servers
 ) -> None:
     servers.reset()
-    wires = [wire for wire in WIRES if (wire.wire, wire.endpoint) == (spoken, endpoint)]
+    wires = [wire for wire in WIRES if (wire.wire, wire.endpoint) == (spoken, endpoint) and silence not in wire.lacks]
     script = servers.script(wires[0])
-    calls = [(wire, answer) for wire in wires for name, answer in SILENCES.items() if name not in wire.lacks]
-    async with configured(servers.environment(), HASTY) as models:
-        script.add(endpoint, *[answer for _, answer in calls])
-        errors = await asyncio.gather(*[failure(ask(wire.of(models))) for wire, _ in calls])
+    limits = dict.fromkeys(HASTY, "100") | {"CONNECT_TIMEOUT_S": "0.6", ENDED_BY[silence]: HASTY[ENDED_BY[silence]]}
+    async with configured(servers.environment(), limits) as models, asyncio.timeout(30):
+        script.add(endpoint, *[wire.answers.get(silence, SILENCES[silence]) for wire in wires])
+        errors = await asyncio.gather(*[failure(ask(wire.of(models))) for wire in wires])
         told = [
             (str(wire), error.code, error.transient, error.retry_after)
-            for (wire, _), error in zip(calls, errors, strict=True)
+            for wire, error in zip(wires, errors, strict=True)
         ]
-        assert told == [(str(wire), *TIMED_OUT.told) for wire, _ in calls]
-        assert script.count(endpoint) == len(calls)
+        assert told == [(str(wire), *TIMED_OUT.told) for wire in wires]
+        assert script.count(endpoint) == len(wires)
         await until(lambda: not script.active[endpoint])
         for wire in wires:
             assert await ask(wire.of(models))
@@ -175,7 +176,7 @@ async def test_what_is_no_model_server_has_one_name(servers: Servers, place: str
 
 def test_what_a_wire_cant_have_is_a_fault_of_the_others() -> None:
     for wire in WIRES:
-        known = {*faults_of(wire.role), ENDLESS}
+        known = {*faults_of(wire.role), *SILENCES}
         assert wire.lacks.keys() | wire.answers.keys() <= known
         assert all(wire.lacks.values())
 

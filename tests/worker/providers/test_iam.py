@@ -135,7 +135,7 @@ REFUSALS = {
     "429": (Answer(status=429), ("rate_limited", True)),
     "500": (Answer(status=500), ("upstream_error", True)),
     "503": (Answer(status=503, raw=["<html>"]), ("upstream_error", True)),
-    "elsewhere": (Answer(status=307, headers={"location": "/identity/token"}), ("upstream_error", True)),
+    "elsewhere": (Answer(status=307, headers={"location": "/identity/token"}), ("upstream_rejected", False)),
     "reset": (Answer(drop=True), ("upstream_error", True)),
     "cut": (Answer(cut_after=1), ("upstream_error", True)),
     "hangs": (Answer(hang=True), ("upstream_timeout", True)),

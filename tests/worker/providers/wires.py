@@ -170,10 +170,12 @@ def _realtime(provider: str, endpoint: Endpoint, path: str, key_header: str = "a
     if endpoint == "realtime_connect":
         lacks = dict.fromkeys(CUTS, "it is asked anew, once: test_realtime.py")
         lacks |= {"nothing": "a handshake has no body", ENDLESS: "a handshake has no body"}
-    silent = Answer(raw=[json.dumps(_CREATED), json.dumps(_DONE)])
+    answers = {"nothing": Answer(raw=[json.dumps(_CREATED), json.dumps(_DONE)])}
+    if endpoint == "realtime":
+        answers["nothing after the beginning"] = Answer(stall_after=2)  # the first event is no sound yet
     model = f"{provider}/gpt-realtime-2.1-mini"
     return Wire(
-        "tts", model, endpoint, "realtime", path, key_header, {"voice": "alloy"}, answers={"nothing": silent},
+        "tts", model, endpoint, "realtime", path, key_header, {"voice": "alloy"}, answers=answers,
         lacks=lacks, is_fresh=endpoint == "realtime_connect",
     )  # fmt: skip
 
