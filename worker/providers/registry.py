@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Generic, TypeVar, get_args
 
+import structlog
+
 from shared.catalogue import Catalogue, CatalogueModel
 from shared.config import ModelServer, Settings
 from shared.errors import Upstream
@@ -19,6 +21,8 @@ from worker.providers.watsonx import WatsonxProvider
 
 P_co = TypeVar("P_co", bound=Provider, covariant=True)
 P = TypeVar("P", bound=Provider)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,18 +83,29 @@ class Models:
             await provider.close()
 
     def _models(self, role: Role, kind: type[P], named: str | None) -> list[Model[P]]:
-        try:
-            refs = ModelRef.parse_list(named) if named is not None else self._settings.model_refs(role)
-            lines = [model for ref in refs for model in self._line(role, kind, ref, refs)]
-        except ValueError:
-            msg = f"The agent's model {named!r} is not served here."
-            raise Upstream(msg, code="model_not_found") from None
         models: dict[str, Model[P]] = {}
-        for model in lines:  # several may have the same follower
+        for model in self._lines(role, kind, named):  # several may have the same follower
             before = models.get(model.entry.id, model)
             follows = before.follows | model.follows if before.follows and model.follows else frozenset[str]()
             models[model.entry.id] = replace(before, follows=follows)
         return sorted(models.values(), key=lambda model: model.has_ended)
+
+    def _lines(self, role: Role, kind: type[P], named: str | None) -> list[Model[P]]:
+        """Those that are named and their followers, without those that nobody here serves if there are others."""
+        lines: list[Model[P]] = []
+        try:
+            refs = self._settings.model_refs(role) if named is None else ModelRef.parse_list(named)
+        except ValueError:
+            refs = ()
+        for ref in refs:
+            try:
+                lines += self._line(role, kind, ref, refs)
+            except ValueError as error:
+                log.warning("model.not_served", role=role, model=f"{ref.provider}/{ref.model}", why=str(error))
+        if not lines:
+            msg = f"The agent's model {named!r} is not served here."
+            raise Upstream(msg, code="model_not_found")
+        return lines
 
     def _line(self, role: Role, kind: type[P], ref: ModelRef, named: Sequence[ModelRef]) -> list[Model[P]]:
         """A model and those that follow it, as far as they are served here and not named themselves."""

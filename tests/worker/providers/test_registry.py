@@ -106,11 +106,19 @@ async def test_an_agents_own_models_stand_in_place_of_the_default(opened: Opened
     assert id(models.stt("groq/whisper")[0].provider) == id(own[0].provider)
 
 
-@pytest.mark.parametrize("ref", ["nobody/model", "nothing", "", "/", "openai/", "openai/x,nobody/model"])
+@pytest.mark.parametrize(
+    "ref", ["nobody/model", "nothing", "", "/", "openai/", "openai/x,/", "nobody/model,offline/else"]
+)
 async def test_an_agents_unknown_model_fails_for_good(opened: Opened, ref: str) -> None:
     with pytest.raises(Upstream) as caught:
         opened(openai_api_key="sk-x").chat(ref)
     assert (caught.value.code, caught.value.transient) == ("model_not_found", False)
+
+
+async def test_of_several_those_that_nobody_serves_are_left_out(opened: Opened) -> None:
+    models = opened(openai_api_key="sk-x", providers={"assemblyai": {"api_key": "k"}})
+    listed = models.chat("nobody/model, assemblyai/x, openai/gpt-6-sol, offline/else")
+    assert [model.entry.id for model in listed] == ["openai/gpt-6-sol"]
 
 
 @pytest.mark.parametrize("variable", ["AI_CHAT", "AI_STT", "AI_TTS"])
