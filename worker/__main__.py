@@ -22,7 +22,10 @@ def main() -> None:
     settings = get_settings()
     setup_logging(settings)
     if arguments.command:
-        table, all_answered = asyncio.run(check_models(settings))
+        try:
+            table, all_answered = asyncio.run(check_models(settings))
+        except KeyboardInterrupt:
+            sys.exit(130)
         print(table)  # noqa: T201 - it is the output
         sys.exit(not all_answered)
     if not settings.redis_url:

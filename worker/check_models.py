@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ QUESTION = [ChatMessage("user", "Answer with the one word: Hello")]
 SAID = "What time is it?"
 CLEAR = "en-us+f2"  # that recognisers understand best
 SHOWN_CHARS = 40
+Ask = Callable[[Model[P]], Awaitable["Answer"]]
 HEADINGS = ("role", "model", "reachable", "latency", "first token", "answer", "ends on")
 
 
@@ -47,9 +48,9 @@ async def check_models(settings: Settings) -> tuple[str, bool]:
     try:
         note = await asyncio.to_thread(_note)
         probes = [
-            *(_probe(model, _chat) for model in _wanted(models.chat())),
-            *(_probe(model, lambda one: _hear(one, note)) for model in _wanted(models.stt())),
-            *(_probe(model, _speak) for model in _wanted(models.tts())),
+            *_probes(models.chat(), _chat),
+            *_probes(models.stt(), lambda one: _hear(one, note)),
+            *_probes(models.tts(), _speak),
         ]
         found = await asyncio.gather(*probes)
     finally:
@@ -57,10 +58,23 @@ async def check_models(settings: Settings) -> tuple[str, bool]:
     return _table([HEADINGS, *(row for row, _ in found)]), all(answered for _, answered in found)
 
 
-async def _probe(model: Model[Any], ask: Callable[[Model[Any]], Awaitable[Answer]]) -> tuple[Sequence[str], bool]:
-    if model.has_ended and model.entry.followed_by:
-        follower, ends_on = f"{model.entry.followed_by} follows", str(model.entry.retires_on)
-        return (model.role, model.entry.id, "ended", "", "", follower, ends_on), True
+def _probes(models: Sequence[Model[P]], ask: Ask[P]) -> Iterator[Awaitable[tuple[Sequence[str], bool]]]:
+    """One for each model of a role. What has ended is asked only where nothing else is: as for a job."""
+    ids = {model.entry.id for model in models}
+    is_replaced = not all(model.has_ended for model in models)
+    for model in models:
+        if model.has_ended and is_replaced:
+            yield _ended(model, ids)
+        elif model.is_home or not model.follows:  # a server that only resembles the provider's own has no followers
+            yield _probe(model, ask)
+
+
+async def _ended(model: Model[Any], ids: Collection[str]) -> tuple[Sequence[str], bool]:
+    follower = f"{model.entry.followed_by} follows" if model.entry.followed_by in ids else ""
+    return (model.role, model.entry.id, "ended", "", "", follower, str(model.entry.retires_on)), True
+
+
+async def _probe(model: Model[P], ask: Ask[P]) -> tuple[Sequence[str], bool]:
     began = time.perf_counter()
     ends_on = str(model.entry.retires_on or "") if model.is_home else ""
     try:
@@ -104,11 +118,6 @@ def _note() -> Audio:
     """A short voice note, as a computer says it."""
     pcm, rate = Espeak().speak(SAID, language="en", voice=CLEAR)
     return Audio(wav_of(pcm, rate=rate), "wav", len(pcm) / 2 / rate)
-
-
-def _wanted(models: Sequence[Model[P]]) -> list[Model[P]]:
-    """Also who will follow; but a server that only resembles the provider's own need not have them."""
-    return [model for model in models if model.is_home or not model.follows]
 
 
 def _short(text: str) -> str:

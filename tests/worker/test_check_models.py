@@ -134,7 +134,10 @@ def test_what_fails_says_why_and_the_others_are_shown_all_the_same(server: FakeO
     assert done.row("refusing/llama-4").answer == "The model server 'refusing' refused the key it was given."
     assert done.row("refusing/llama-4").first_token == ""
     assert done.row("away/whisper-1").answer == "The model server 'away' can't be reached."
-    assert done.row("refusing/piper").answer == "The model server 'refusing' has no model 'piper'."
+    assert (
+        done.row("refusing/piper").answer
+        == "The model server 'refusing' has no model 'piper', or its base URL is wrong."
+    )
 
 
 def test_the_other_wires_are_asked_too(server: FakeOpenAI, tmp_path: Path) -> None:
@@ -222,3 +225,18 @@ def test_a_model_that_has_ended_is_told_with_who_follows_it_and_not_asked(tmp_pa
     done = check(tmp_path, OPENAI_API_KEY="sk-x", HTTPS_PROXY="http://127.0.0.1:9", **ahead)
     (ended,) = [row for row in done.rows if row.model == "openai/gpt-4o-mini-tts"]
     assert (ended.reachable, ended.answer) == ("ended", "openai/gpt-realtime-2.1-mini follows")
+
+
+def test_a_model_that_has_ended_is_asked_when_nobody_follows_it(server: FakeOpenAI, tmp_path: Path) -> None:
+    catalogue = tmp_path / "models.toml"
+    catalogue.write_text(
+        "".join(
+            f'[[model]]\nid = "mine/{one}"\nkind = "chat"\nretires_on = 2026-01-01\nfollowed_by = "{other}"\n'
+            for one, other in (("alone", "nowhere/b"), ("this", "mine/that"), ("that", "mine/this"))
+        )
+    )
+    for named, asked in (("mine/alone", ["mine/alone"]), ("mine/this", ["mine/this", "mine/that"])):
+        done = check(tmp_path, **mine(server) | {"AI_CHAT": named}, MODEL_CATALOGUE=str(catalogue))
+        assert [(row.model, row.reachable) for row in done.rows if row.role == "chat"] == [
+            (one, "yes") for one in asked
+        ]
