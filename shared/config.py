@@ -11,7 +11,16 @@ from tempfile import NamedTemporaryFile
 from typing import Annotated, Literal, NamedTuple, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.models.user import Username
@@ -42,6 +51,8 @@ TAKEN = {
 
 class ProviderSettings(BaseModel):
     """A model server: where it is, unless that is known, and with what key."""
+
+    model_config = ConfigDict(extra="forbid")
 
     base_url: str | None = None
     api_key: SecretStr | None = None
@@ -328,5 +339,5 @@ def get_settings() -> Settings:
     except SettingsError as error:
         raise SystemExit(f"Parley can't read these settings: {error}") from None
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}" for e in error.errors()]
+        lines = [f"  {'__'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}" for e in error.errors()]
         raise SystemExit("Parley can't start with these settings:\n" + "\n".join(lines)) from None
