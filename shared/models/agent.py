@@ -1,9 +1,10 @@
 """An agent: who answers, and how."""
 
+import re
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 from sqlalchemy import JSON, Index
 from sqlalchemy import Text as SqlText
 from sqlmodel import Field, SQLModel
@@ -11,7 +12,17 @@ from sqlmodel import Field, SQLModel
 from shared.models.row import Name, Row, Text
 
 ModelName = Annotated[Text, StringConstraints(pattern=r"^[^/\s,]+/[^\s,]+$", max_length=200)]
-ModelNames = Annotated[Text, StringConstraints(pattern=r"^[^/\s,]+/[^\s,]+( *, *[^/\s,]+/[^\s,]+)*$", max_length=200)]
+_MODEL_NAMES = re.compile(r"[^/\s,]+/[^\s,]+( *, *[^/\s,]+/[^\s,]+)*")
+
+
+def _names_models(text: str) -> str:
+    if not _MODEL_NAMES.fullmatch(text):
+        msg = "must name models as provider/model, separated by commas"
+        raise ValueError(msg)
+    return text
+
+
+ModelNames = Annotated[Text, StringConstraints(max_length=200), AfterValidator(_names_models)]
 LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 VoiceName = Annotated[Name, StringConstraints(max_length=100)]
 MOST_LANGUAGES = 50

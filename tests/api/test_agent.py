@@ -43,6 +43,8 @@ async def test_bad_agents_are_refused_with_the_field_named(parley_without_worker
         ({"name": "x", "prompt": "nul \x00"}, "prompt"),
         ({"name": "x", "prompt": "x" * 32_001}, "prompt"),
         ({"name": "x", "ai_chat": "no-slash"}, "ai_chat"),
+        ({"name": "x", "ai_chat": "openai/x,"}, "ai_chat"),
+        ({"name": "x", "ai_chat": "openai/x\n"}, "ai_chat"),
         ({"name": "x", "ai_chat": "nobody/model"}, "ai_chat"),
         ({"name": "x", "language": "english"}, "language"),
     ):
