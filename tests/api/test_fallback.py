@@ -219,6 +219,17 @@ async def test_hearing_and_speaking_fall_back_as_well(live: Live, fake: FakeOpen
     }
 
 
+async def test_a_reply_is_spoken_to_its_end_by_the_model_that_began_it(live: Live, fake: FakeOpenAI) -> None:
+    pieces = [f"This is sentence number {number}. And " for number in ["one", "two", "three", "four", "five", "six"]]
+    fake.script.add("chat", Answer(pieces=pieces, chunk_delay_s=0.4))  # longer than who failed is passed over
+    fake.script.add("speech", Answer(status=500))
+    job = await live.done(await live.text((await live.session())["id"], reply_audio=True))
+    speakers = [model for name, model in models_of(job).items() if name.startswith("speak/")]
+    assert speakers == ["other/kokoro"] * len(speakers)
+    assert len(speakers) > len(pieces) / 2
+    assert fake.script.count("speech") == 1
+
+
 async def test_an_agents_own_list_is_walked_too(live: Live, fake: FakeOpenAI, other: FakeOpenAI) -> None:
     fake.script.always("chat", Answer(status=500))
     agent = await live.agent(ai_chat="openai/of-mine, other/of-theirs")

@@ -30,18 +30,20 @@ async def first_to_answer(
     models: Sequence[Model[P]],
     ask: Callable[[Model[P]], Awaitable[T]],
     *,
+    first: tuple[str, str] | None = None,
     last: tuple[str, str] | None = None,
 ) -> T:
     """What the first model that answers gives; those that are passed over are asked only when no other has.
 
-    `last` is the provider and model with which the attempt before this one ended: it is the last choice now.
+    `first` is the provider and model that answered what belongs to this: it is the first choice now. `last` is that
+    with which the attempt before this one ended: it is the last choice.
 
     Raises the `Upstream` of one that may answer later if there is such a one, else that of the first choice.
     `BrokenOffError` ends it at once as its `error`.
     """
     failures: list[Upstream] = []
     gone: set[str] = set()
-    for model in _in_turn(circuits, _with_last(models, last), gone):
+    for model in _in_turn(circuits, _in_order(models, first, last), gone):
         try:
             answer = await ask(model)
         except BrokenOffError as broken:
@@ -62,15 +64,18 @@ async def first_to_answer(
     raise min((error for error in failures if error.transient), key=_wait_s, default=failures[0])
 
 
-def _with_last(models: Sequence[Model[P]], last: tuple[str, str] | None) -> list[Model[P]]:
-    """A model and its followers stay together: those that hold `last` go to the end."""
+def _in_order(
+    models: Sequence[Model[P]], first: tuple[str, str] | None, last: tuple[str, str] | None
+) -> list[Model[P]]:
+    """A model and its followers stay together: those that hold `first` come first, and those that hold `last` last."""
     lines: list[list[Model[P]]] = []
     for model in models:
         if model.follows and lines:
             lines[-1].append(model)
         else:
             lines.append([model])
-    lines.sort(key=lambda line: last in [(model.provider_name, model.model) for model in line])
+    names = {id(line): [(model.provider_name, model.model) for model in line] for line in lines}
+    lines.sort(key=lambda line: (last in names[id(line)], first not in names[id(line)]))
     return [model for line in lines for model in line]
 
 

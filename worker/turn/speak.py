@@ -46,6 +46,7 @@ class Speech:
         self._failed: BaseException | None = None
         self._rate: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._models: list[Model[TextToSpeech]] = []
+        self._speaker: tuple[str, str] | None = None  # a reply has one voice, if it can be had
         try:
             with step("speak"):
                 self._models = money.usable(turn, worker.models.tts(turn.agent.ai_tts))
@@ -157,7 +158,8 @@ class Speech:
                 timer.model = model
                 return await self._speak(text, model), model
 
-            sound, model = await first_to_answer(self._worker.circuits, self._models, ask)
+            sound, model = await first_to_answer(self._worker.circuits, self._models, ask, first=self._speaker)
+            self._speaker = (model.provider_name, model.model)
             with _sent_no_sound():
                 sound = await self._like_the_first(sound, first=first)
             blob, content = await self._store(sound, BlobPurpose.SENTENCE)
