@@ -220,14 +220,31 @@ async def test_hearing_and_speaking_fall_back_as_well(live: Live, fake: FakeOpen
 
 
 async def test_a_reply_is_spoken_to_its_end_by_the_model_that_began_it(live: Live, fake: FakeOpenAI) -> None:
-    pieces = [f"This is sentence number {number}. And " for number in ["one", "two", "three", "four", "five", "six"]]
+    pieces = [f"This is sentence number {number}. And " for number in ["one", "two", "three", "four"]]
     fake.script.add("chat", Answer(pieces=pieces, chunk_delay_s=0.4))  # longer than who failed is passed over
-    fake.script.add("speech", Answer(status=500))
+    fake.script.add("speech", Answer(status=500, when="one"))
     job = await live.done(await live.text((await live.session())["id"], reply_audio=True))
     speakers = [model for name, model in models_of(job).items() if name.startswith("speak/")]
     assert speakers == ["other/kokoro"] * len(speakers)
     assert len(speakers) > len(pieces) / 2
     assert fake.script.count("speech") == 1
+
+
+async def test_a_retried_reply_is_spoken_to_its_end_by_the_model_that_began_it(
+    live: Live, fake: FakeOpenAI, other: FakeOpenAI
+) -> None:
+    fake.script.add("chat", Answer(text="This is the first sentence. This is the second sentence."))
+    fake.script.add("speech", Answer(status=500, when="first"), Answer(status=400, when="second"))
+    other.script.add("speech", Answer(status=400, when="second"))
+    session = (await live.session())["id"]
+    job = await live.done(await live.text(session, reply_audio=True))
+    assert job["status"] == "failed"
+    while fake.script.count("speech") < 3:  # until its time has come again
+        await live.done(await live.text(session, reply_audio=True))
+    await live.http.post(f"{job['links']['self']}/retry")
+    assert {**models_of(await live.done(job)), "reply": ""} == {
+        "reply": "", "speak/1": "other/kokoro", "speak/2": "other/kokoro"
+    }  # fmt: skip
 
 
 async def test_an_agents_own_list_is_walked_too(live: Live, fake: FakeOpenAI, other: FakeOpenAI) -> None:

@@ -30,7 +30,7 @@ async def first_to_answer(
     models: Sequence[Model[P]],
     ask: Callable[[Model[P]], Awaitable[T]],
     *,
-    first: tuple[str, str] | None = None,
+    first: tuple[str | None, str | None] | None = None,
     last: tuple[str, str] | None = None,
 ) -> T:
     """What the first model that answers gives; those that are passed over are asked only when no other has.
@@ -65,7 +65,7 @@ async def first_to_answer(
 
 
 def _in_order(
-    models: Sequence[Model[P]], first: tuple[str, str] | None, last: tuple[str, str] | None
+    models: Sequence[Model[P]], first: tuple[str | None, str | None] | None, last: tuple[str, str] | None
 ) -> list[Model[P]]:
     """A model and its followers stay together: those that hold `first` come first, and those that hold `last` last."""
     lines: list[list[Model[P]]] = []

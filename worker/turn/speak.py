@@ -46,7 +46,8 @@ class Speech:
         self._failed: BaseException | None = None
         self._rate: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._models: list[Model[TextToSpeech]] = []
-        self._speaker: tuple[str, str] | None = None  # a reply has one voice, if it can be had
+        spoken = (step for name, step in turn.steps.items() if name.startswith("speak/"))
+        self._speaker = next(((step.provider, step.model) for step in spoken), None)  # one voice, if it can be had
         try:
             with step("speak"):
                 self._models = money.usable(turn, worker.models.tts(turn.agent.ai_tts))
