@@ -53,7 +53,7 @@ async function show() {
   workspace?.destroy();
   workspace = null;
   if (!health) return;
-  document.querySelector("dialog[open]")?.close();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   if (health.auth === "on" && !isSignedIn()) {
     const isRegistrationOpen = health.registration === "open";
     const onSignedIn = () => {

@@ -1,12 +1,16 @@
-// Dialogs: the browser's own, which keep the focus inside, close on Esc and give the focus back.
+// Dialogs: the browser's own, which keep the focus inside and give it back.
 
 import { h, newId } from "./dom.js";
 import { t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { checkFilled, showFieldErrors } from "./problems.js";
 
-/** Open a dialog over the page; `build(close)` makes its body. Answers with what it is closed with, null on Esc. */
-export function openDialog(title, build, { wide = false } = {}) {
+/**
+ * Open a dialog over the page; `build(close)` makes its body. Answers with what it is closed with, null on Esc.
+ *
+ * `isKept`: its own buttons alone close it.
+ */
+export function openDialog(title, build, { wide = false, isKept = false } = {}) {
   return new Promise((resolve) => {
     const id = newId("dialog");
     const close = (value = null) => {
@@ -33,11 +37,41 @@ export function openDialog(title, build, { wide = false } = {}) {
       if (!opener.isConnected) focusAgain(opener.dataset.key);
       resolve(result);
     });
-    dialog.addEventListener("pointerdown", (event) => event.target === dialog && isBeside(dialog, event) && close());
+    if (isKept) whenLeft(dialog, () => {});
+    else letLeave(dialog, close);
     document.body.append(dialog);
     dialog.showModal();
     (dialog.querySelector("[autofocus]") ?? dialog.querySelector("form input, form textarea, .actions button"))?.focus();
   });
+}
+
+/** Close it on Esc and by a press beside it; a form in which something was changed only on Esc, after a question. */
+function letLeave(dialog, close) {
+  let isChanged = false;
+  dialog.addEventListener("input", ({ target }) => {
+    isChanged ||= target.form !== null;
+  });
+  whenLeft(dialog, async ({ type }) => {
+    if (isChanged && (type === "pointerdown" || !(await confirmDiscard()))) return;
+    close();
+  });
+}
+
+/** Call `leave` on each press beside it, and on Esc: a browser would let the second Esc close it, whoever minds. */
+function whenLeft(dialog, leave) {
+  const pressed = (event) => {
+    if (event.key !== "Escape" || event.isComposing || dialog !== [...document.querySelectorAll("dialog[open]")].at(-1)) return;
+    event.preventDefault();
+    event.stopPropagation(); // whatever else it closes stays open
+    leave(event);
+  };
+  document.addEventListener("keydown", pressed);
+  dialog.addEventListener("close", () => document.removeEventListener("keydown", pressed));
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    leave(event); // a gesture that goes back
+  });
+  dialog.addEventListener("pointerdown", (event) => event.target === dialog && isBeside(dialog, event) && leave(event));
 }
 
 /** Whether a press is beside it, and not on its scroll bar. */
@@ -83,6 +117,11 @@ export function dialogForm(close, { action, isDanger = false, save }, ...fields)
 /** Ask before something is destroyed; `save()` does it. */
 export function confirmDialog({ title, text, action, save }) {
   return openDialog(title, (close) => dialogForm(close, { action, isDanger: true, save }, h("p", { dir: "auto" }, text)));
+}
+
+function confirmDiscard() {
+  const [title, text, action] = [t("app.discard_title"), t("app.discard_what"), t("app.discard")];
+  return confirmDialog({ title, text, action, save: () => true });
 }
 
 /** A field with its label, its hint and its place for an error; `name` is the API's name for it, `button` one inside it. */

@@ -118,7 +118,7 @@ function showKey(secret) {
       h("div", { class: "actions" }, take, done),
     );
   };
-  return openDialog(t("key.made_title"), build);
+  return openDialog(t("key.made_title"), build, { isKept: true });
 }
 
 async function revokeKey(key, reload) {

@@ -102,6 +102,27 @@ async def test_agents_and_conversations_are_made_found_renamed_and_deleted(visit
     await expect(page.get_by_role("heading", name="Porter")).to_have_count(0)
 
 
+async def test_a_form_that_was_changed_is_not_left_without_a_question(visitor: Visitor) -> None:
+    page = visitor.page
+    await visitor.start()
+    await page.get_by_role("button", name="New agent", exact=True).click()
+    form, question = (page.get_by_role("dialog", name=name) for name in ("New agent", "Discard your changes?"))
+    await expect(form).to_be_visible()
+    await page.mouse.click(5, 5)
+    await expect(form).to_have_count(0)
+    await page.get_by_role("button", name="New agent", exact=True).click()
+    await form.get_by_label("Name", exact=True).press_sequentially("Concierge")
+    await page.mouse.click(5, 5)
+    await page.keyboard.press("Escape")
+    await expect(question).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(question).to_have_count(0)
+    await expect(form.get_by_label("Name", exact=True)).to_have_value("Concierge")
+    await page.keyboard.press("Escape")
+    await question.get_by_role("button", name="Discard", exact=True).click()
+    await expect(form).to_have_count(0)
+
+
 @pytest.mark.parametrize("how", ["click", "pointer", "Space"])
 async def test_what_is_said_is_heard_answered_and_spoken(visitor: Visitor, fake: FakeOpenAI, how: str) -> None:
     await visitor.start()
