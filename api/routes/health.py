@@ -26,7 +26,7 @@ SLOW_LOOP_MS = 500.0
 
 @router.get("")
 async def health(stores: Deps) -> Health:
-    """The process answers, and says whether one has to sign in."""
+    """The process answers, and says whether one has to sign in, and how large and long a voice note may be."""
     return _health(stores)
 
 
@@ -72,7 +72,13 @@ async def ready(stores: Deps, response: Response) -> Readiness:
 def _health(stores: Stores) -> Health:
     settings = stores.settings
     registration = "open" if settings.is_registration_open else "closed"
-    return Health(version=settings.app_version, auth=settings.auth, registration=registration)
+    return Health(
+        version=settings.app_version,
+        auth=settings.auth,
+        registration=registration,
+        max_upload_mb=settings.max_upload_mb,
+        max_audio_s=settings.max_audio_s,
+    )
 
 
 async def _fleet(stores: Stores) -> Fleet:

@@ -2,15 +2,27 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Health(BaseModel):
-    """The process answers, and says how to come in: whether one signs in, and whether anybody may make an account."""
+    """The process answers, and says how to come in, and how large and long a voice note may be.
+
+    `auth` says whether one signs in, `registration` whether anybody may make an account.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"status": "healthy", "version": "0.1.0", "auth": "on", "registration": "open"}]
+            "examples": [
+                {
+                    "status": "healthy",
+                    "version": "0.1.0",
+                    "auth": "on",
+                    "registration": "open",
+                    "max_upload_mb": 25.0,
+                    "max_audio_s": 600.0,
+                }
+            ]
         }
     )
 
@@ -18,6 +30,8 @@ class Health(BaseModel):
     version: str
     auth: Literal["on", "off"]
     registration: Literal["open", "closed"]
+    max_upload_mb: float = Field(description="The most that a voice note may weigh, in millions of bytes.")
+    max_audio_s: float = Field(description="The longest that a voice note may be, in seconds.")
 
 
 class Readiness(BaseModel):

@@ -6,6 +6,7 @@ import { applyLanguage, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { forgetPerson } from "./kept.js";
 import { Library } from "./library.js";
+import { learnLimits } from "./limits.js";
 import * as notices from "./notices.js";
 import { applyTheme, onSetting } from "./settings.js";
 import { signInView } from "./sign_in.js";
@@ -45,6 +46,7 @@ async function arrive() {
     setTimeout(arrive, AGAIN_MS);
     return;
   }
+  learnLimits(health);
   if (health.auth === "off" && isSignedIn()) await keep(null);
   await show();
 }

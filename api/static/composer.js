@@ -4,6 +4,7 @@ import { h, newId } from "./dom.js";
 import { language, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { read, write } from "./kept.js";
+import { limits, limitsInWords } from "./limits.js";
 import { announce, toast } from "./notices.js";
 import { createPlayer } from "./player.js";
 import { createRecorder } from "./recorder.js";
@@ -11,7 +12,6 @@ import { onSetting, settings } from "./settings.js";
 
 const MAX_TEXT = 32_000;
 const WARN_AT = 1_000; // characters left
-const MAX_BYTES = 25_000_000;
 const AUDIO = /\.(mp3|m4a|ogg|oga|opus|wav|webm|flac|aac|amr|3gp|mp4|mov|caf|wma|aiff?|mkv)$/i;
 
 export class Composer {
@@ -28,6 +28,7 @@ export class Composer {
     this.recorder = createRecorder(this.recording, {
       t,
       settings,
+      longestS: limits.recordingS,
       announce,
       onSend: (blob, { filename, duration_s: durationS }) => this.onVoice(blob, { filename, durationS }),
       onState: (state) => {
@@ -234,7 +235,7 @@ export class Composer {
 
 function whatIsWrong(file) {
   if (file.size === 0) return t("write.file_empty", { name: file.name });
-  if (file.size > MAX_BYTES) return t("write.file_too_big");
+  if (file.size > limits.bytes) return t("write.file_too_big", limitsInWords());
   const isAudio = /^(audio|video)\//.test(file.type) || AUDIO.test(file.name);
   return isAudio ? null : t("write.file_not_audio", { name: file.name });
 }

@@ -2,7 +2,7 @@
 
 const TYPES = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"];
 const ENDINGS = { "audio/webm": "webm", "audio/ogg": "ogg", "audio/mp4": "m4a" };
-const BITS_PER_S = 64_000;
+export const BITS_PER_S = 64_000;
 const WISHES = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
 const TICK_MS = 50;
 const SILENCE_S = 1.5; // as long as a pause within what somebody says may be

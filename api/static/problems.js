@@ -2,6 +2,7 @@
 
 import { Problem, Unreachable } from "./api.js";
 import { has, t } from "./i18n.js";
+import { limitsInWords } from "./limits.js";
 
 /** The words for an error of a request. */
 export function wordsOf(error) {
@@ -10,7 +11,7 @@ export function wordsOf(error) {
   const key = `error.${error.code}`;
   if (error.status === 429 && error.retryAfter) return t("error.rate_limited", { wait: waitOf(error.retryAfter) });
   if (error.code === "invalid" && error.fields.length) return t("error.fields");
-  if (has(key)) return t(key);
+  if (has(key)) return t(key, limitsInWords());
   return error.detail || t("error.unexpected");
 }
 

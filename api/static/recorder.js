@@ -8,7 +8,6 @@ import RecordPlugin from "./vendor/record.esm.js";
 import { drawWave } from "./wave.js";
 
 const SHORTEST_S = 0.3;
-const LONGEST_S = 600;
 const SPARE_S = 0.5; // the limit is kept with this much to spare: what is counted here is not what is counted there
 const WAVE_S = 6;
 const FAINTEST_SHOWN = 2.5; // powers of ten below full scale: -50 dB
@@ -16,8 +15,8 @@ const FAINTEST_SHOWN = 2.5; // powers of ten below full scale: -50 dB
 /**
  * A recorder inside `host`: `{element, destroy(), discard(), isActive}`.
  *
- * Of `settings` it reads `autoSend` and `maxAudioS` whenever they matter. `onSend(blob, {filename, duration_s})` may answer
- * with a promise: the recording is kept until it is fulfilled. `onState` is told of each change to idle, asking, recording,
+ * Of `settings` it reads `autoSend` whenever it matters; after `longestS` it stops. `onSend(blob, {filename, duration_s})` may
+ * answer with a promise: the recording is kept until it is fulfilled. `onState` is told of each change to idle, asking, recording,
  * preview, sending and error; `announce` gets what is to be read out.
  */
 export function createRecorder(host, options) {
@@ -35,8 +34,8 @@ class Recorder {
   #surfer = null;
   #isHeld = false;
 
-  constructor({ t, settings = {}, announce = () => {}, onSend, onState = () => {} }) {
-    Object.assign(this, { t, settings, announce, onSend, onState });
+  constructor({ t, settings = {}, longestS = Infinity, announce = () => {}, onSend, onState = () => {} }) {
+    Object.assign(this, { t, settings, longestS, announce, onSend, onState });
     this.#build();
     this.#show();
     holdable(this.button, {
@@ -141,9 +140,9 @@ class Recorder {
     this.level.style.transform = `scaleX(${share.toFixed(3)})`;
     this.meter.setAttribute("aria-valuenow", String(Math.round(share * 100)));
     this.time.textContent = clock(seconds);
-    const longest = this.settings.maxAudioS ?? LONGEST_S;
-    if (seconds < Math.max(longest / 2, longest - SPARE_S)) return;
-    this.#stop({ text: this.t("rec.limit", { time: clock(longest) }) });
+    const { longestS } = this;
+    if (seconds < Math.max(longestS / 2, longestS - SPARE_S)) return;
+    this.#stop({ text: this.t("rec.limit", { time: clock(longestS) }) });
   }
 
   async #stop({ send = false, text = "" } = {}) {

@@ -14,6 +14,7 @@ from tests.live import Live, live_parley
 
 async def test_a_process_that_answers_is_healthy(parley: Live) -> None:
     healthy = {"status": "healthy", "version": "0.1.0", "auth": "off", "registration": "open"}
+    healthy |= {"max_upload_mb": 25.0, "max_audio_s": 600.0}
     for path in ("/health", "/health/live"):
         answer = await parley.http.get(path)
         assert (answer.status_code, answer.json()) == (200, healthy)
@@ -25,6 +26,16 @@ async def test_whoever_asks_is_told_how_to_come_in(guarded_settings: Settings, a
     async with live_parley(closed, audio_pool, work=False) as live:
         body = (await live.http.get("/health")).json()
         assert (body["auth"], body["registration"]) == ("on", "closed")
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+async def test_whoever_asks_is_told_how_large_and_long_a_voice_note_may_be(
+    settings: Settings, audio_pool: AudioPool
+) -> None:
+    small = settings.model_copy(update={"max_upload_mb": 0.5, "max_audio_s": 2.0})
+    async with live_parley(small, audio_pool, work=False) as live:
+        body = (await live.http.get("/health")).json()
+        assert (body["max_upload_mb"], body["max_audio_s"]) == (0.5, 2.0)
 
 
 async def test_readiness_counts_the_workers(parley: Live) -> None:

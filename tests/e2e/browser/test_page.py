@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from shared.config import Settings
 from shared.models import Job, JobStatus, Message, MessageKind, MessageRole
 from tests.conftest import SAMPLES
 from tests.e2e.browser.conftest import base_of, watched
@@ -169,6 +170,28 @@ async def test_a_file_is_a_voice_note_too_and_what_is_none_is_told(visitor: Visi
     await visitor.page.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type]
     await expect(visitor.page.get_by_text("“notes.txt” is not an audio file.")).to_be_visible()
     assert fake.script.count("transcriptions") == 1
+
+
+class TestSmallLimits:
+    """A server that takes two seconds and 80 kB."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"max_audio_s": 2.0, "max_upload_mb": 0.08})
+
+    async def test_they_are_kept_and_told(self, visitor: Visitor, watch: Watch) -> None:
+        watch.allow("status of 422")
+        page = visitor.page
+        await visitor.start()
+        await visitor.start_recording()
+        await visitor.state("preview")
+        await expect(page.locator(".rec-note")).to_contain_text("at most 0:02 long")
+        await visitor.send_recording()
+        await visitor.answered(re.compile("."))
+        await visitor.choose(SAMPLES / "en_01_pcm16_16k.wav")
+        await expect(visitor.states).to_contain_text("The recording is over 2 seconds.")
+        await page.locator("input[type=file]").set_input_files(SAMPLES / "ar_01_pcm16_16k.wav")
+        await expect(page.get_by_text("The file is over 0.08 MB.")).to_be_visible()
 
 
 async def test_what_runs_is_cancelled_and_the_next_ones_show_their_place(visitor: Visitor, fake: FakeOpenAI) -> None:

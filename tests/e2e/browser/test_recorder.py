@@ -148,7 +148,7 @@ async def test_a_silence_after_speech_sends_if_that_is_wished(person: Bench) -> 
 
 async def test_it_stops_at_the_longest_and_says_so(person: Bench) -> None:
     await person.begin()
-    await person.recorder(maxAudioS=1)
+    await person.recorder(longestS=1)
     await person.start_recording()
     await person.state("preview")
     told = person.words["rec.limit"].replace("{time}", "0:01")

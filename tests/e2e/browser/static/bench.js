@@ -36,6 +36,7 @@ const bench = {
     bench.rec = createRecorder(host, {
       t,
       settings,
+      longestS: settings.longestS,
       announce: say,
       onState(state) {
         bench.states.push(state);
