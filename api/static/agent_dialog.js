@@ -53,10 +53,14 @@ class AgentForm {
       autocomplete: "off",
       autocapitalize: "none",
       spellcheck: "false",
-      onchange: () => this.#showVoices(),
+      oninput: () => this.#showVoices(), // not on change: a click on Save would move it away from under itself
     });
-    this.language = h("select", {});
     this.first = known.language;
+    this.language = h("select", {
+      onchange: () => {
+        this.first = this.language.value;
+      },
+    });
     this.selects = Object.fromEntries(Object.keys(ROLES).map((name) => [name, this.#modelSelect(name, known[name] ?? null)]));
     this.voiceNames = h("datalist", { id: newId("voices") });
     this.voice = this.#voiceInput(known.voice);
@@ -88,9 +92,9 @@ class AgentForm {
         {},
         h("summary", {}, t("agent.models")),
         models,
+        field("other_languages", t("agent.other_languages"), this.others, t("agent.other_languages_hint")),
         field("voice", t("agent.voice"), this.voice, t("agent.voice_hint")),
         h("div", { dataset: { field: "voices" } }, this.voiceRows, h("p", { class: "field-error", hidden: true })),
-        field("other_languages", t("agent.other_languages"), this.others, t("agent.other_languages_hint")),
         field("language", t("agent.language"), this.language),
         this.voiceNames,
       ),
@@ -100,8 +104,7 @@ class AgentForm {
   /** The agent's fields as the API takes them. */
   read() {
     const others = codesOf(this.others.value);
-    const odd = others.find((code) => !/^[a-z]{2}$/.test(code));
-    if (odd)
+    if (!others.every(isCode))
       throw new Problem(
         422,
         { code: "invalid", errors: [{ field: "other_languages", message: t("agent.not_a_language") }] },
@@ -168,22 +171,24 @@ class AgentForm {
   }
 
   #showVoices() {
-    const codes = this.#codes().filter((code) => /^[a-z]{2}$/.test(code));
+    const codes = this.#codes().filter(isCode);
     for (const code of codes) if (!this.voices.has(code)) this.voices.set(code, this.#voiceInput(null));
     this.voiceRows.replaceChildren(
       ...codes.map((code) =>
         field(`voices.${code}`, t("agent.voice_in", { language: languageName(code) }), this.voices.get(code)),
       ),
     );
-    const value = this.language.value || this.first;
-    const languages = this.#languages().length ? this.#languages() : codes;
+    const chosen = this.#languages().filter(isCode);
+    const languages = chosen.length ? chosen : codes;
     this.language.replaceChildren(
       h("option", { value: "" }, t("agent.language_any")),
       ...languages.map((code) => h("option", { value: code }, languageName(code))),
     );
-    this.language.value = languages.includes(value) ? value : "";
+    this.language.value = languages.includes(this.first) ? this.first : "";
   }
 }
+
+const isCode = (code) => /^[a-z]{2}$/.test(code);
 
 const codesOf = (text) =>
   text

@@ -103,6 +103,20 @@ async def test_agents_and_conversations_are_made_found_renamed_and_deleted(visit
     await expect(page.get_by_role("heading", name="Porter")).to_have_count(0)
 
 
+async def test_the_first_click_saves_an_agent_whose_languages_were_just_typed(visitor: Visitor, parley: Live) -> None:
+    page = visitor.page
+    await visitor.start()
+    await page.get_by_role("button", name="New agent", exact=True).click()
+    dialog = page.get_by_role("dialog", name="New agent")
+    await dialog.get_by_label("Name", exact=True).fill("Polyglot")
+    await dialog.get_by_text("Models and voices").click()
+    await dialog.get_by_label("Others, by their two letters").press_sequentially("fr, de")
+    await dialog.get_by_role("button", name="Save", exact=True).click()
+    await expect(dialog).to_have_count(0)
+    agents = (await parley.http.get(f"{API}/agent")).json()["items"]
+    assert ["fr", "de"] in [agent["languages"] for agent in agents]
+
+
 async def test_a_form_that_was_changed_is_not_left_without_a_question(visitor: Visitor) -> None:
     page = visitor.page
     await visitor.start()
