@@ -30,9 +30,11 @@ export function showFieldErrors(form, error) {
     const place = form.querySelector(`[data-field="${CSS.escape(field.split(".")[0])}"]`);
     if (!place) continue;
     setFieldError(place, sentence(message));
+    place.closest("details")?.setAttribute("open", "");
     first ??= place.querySelector("input, textarea, select");
   }
   first?.focus();
+  first?.scrollIntoView({ block: "center" }); // the head of a dialog lies over its edge
   return first && shown.length === form.querySelectorAll("[aria-invalid]").length ? null : wordsOf(error);
 }
 

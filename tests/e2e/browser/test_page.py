@@ -117,6 +117,20 @@ async def test_the_first_click_saves_an_agent_whose_languages_were_just_typed(vi
     assert ["fr", "de"] in [agent["languages"] for agent in agents]
 
 
+async def test_a_marked_field_is_seen_though_its_section_was_closed(visitor: Visitor) -> None:
+    page = visitor.page
+    await visitor.start()
+    await page.get_by_role("button", name="New agent", exact=True).click()
+    dialog = page.get_by_role("dialog", name="New agent")
+    await dialog.get_by_label("Name", exact=True).fill("Polyglot")
+    await dialog.get_by_text("Models and voices").click()
+    await dialog.get_by_label("Others, by their two letters").fill("xyz")
+    await dialog.get_by_text("Models and voices").click()
+    await dialog.get_by_role("button", name="Save", exact=True).click()
+    await expect(dialog.get_by_text("Two small letters each")).to_be_in_viewport()
+    await expect(dialog.get_by_label("Others, by their two letters")).to_be_focused()
+
+
 async def test_a_form_that_was_changed_is_not_left_without_a_question(visitor: Visitor) -> None:
     page = visitor.page
     await visitor.start()
