@@ -1,10 +1,10 @@
 // Making and changing an agent.
 
-import { Problem } from "./api.js";
 import { dialogForm, field, openDialog } from "./dialog.js";
 import { h, newId } from "./dom.js";
 import { languageName, t } from "./i18n.js";
 import { toast } from "./notices.js";
+import { refusal } from "./problems.js";
 
 const OFTEN = ["en", "ar"];
 const ROLES = { ai_chat: "chat", ai_stt: "stt", ai_tts: "tts" };
@@ -104,12 +104,7 @@ class AgentForm {
   /** The agent's fields as the API takes them. */
   read() {
     const others = codesOf(this.others.value);
-    if (!others.every(isCode))
-      throw new Problem(
-        422,
-        { code: "invalid", errors: [{ field: "other_languages", message: t("agent.not_a_language") }] },
-        null,
-      );
+    if (!others.every(isCode)) throw refusal({ field: "other_languages", words: t("agent.not_a_language") });
     const voices = Object.fromEntries(
       this.#codes()
         .map((code) => [code, this.voices.get(code)?.value.trim()])

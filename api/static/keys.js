@@ -6,7 +6,7 @@ import { fill, h } from "./dom.js";
 import { day, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { copy } from "./notices.js";
-import { wordsOf } from "./problems.js";
+import { refusal, wordsOf } from "./problems.js";
 
 const SCOPES = ["read", "write"];
 
@@ -95,8 +95,10 @@ function makeKey() {
   );
   const save = () => {
     const chosen = checks.filter(([, input]) => input.checked).map(([scope]) => scope);
-    const expires = ends.value ? new Date(`${ends.value}T23:59:59`).toISOString() : null;
-    return post("auth/key", { name: name.value, scopes: chosen, expires_at: expires });
+    if (!chosen.length) throw refusal({ field: "scopes", words: t("key.scopes_none") });
+    const expires = ends.value ? new Date(`${ends.value}T23:59:59`) : null;
+    if (expires && expires < new Date()) throw refusal({ field: "expires_at", words: t("key.expires_past") });
+    return post("auth/key", { name: name.value, scopes: chosen, expires_at: expires?.toISOString() ?? null });
   };
   const fields = [
     field("name", t("key.name"), name, t("key.name_hint")),

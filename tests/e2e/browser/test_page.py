@@ -131,6 +131,23 @@ async def test_a_marked_field_is_seen_though_its_section_was_closed(visitor: Vis
     await expect(dialog.get_by_label("Others, by their two letters")).to_be_focused()
 
 
+async def test_what_the_server_says_of_a_field_is_not_shown_in_english_on_the_arabic_page(
+    visitor: Visitor, watch: Watch
+) -> None:
+    watch.allow("status of 422")
+    page = visitor.page
+    await page.add_init_script("localStorage['parley.settings'] = JSON.stringify({lang: 'ar'})")
+    await visitor.start()
+    await visitor.button("side.new_agent").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label(visitor.words["agent.name"], exact=True).fill("Polyglot")
+    await dialog.get_by_text(visitor.words["agent.models"]).click()
+    too_many = ", ".join(one + two for one in "abc" for two in "abcdefghijklmnopq")
+    await dialog.get_by_label(visitor.words["agent.other_languages"]).fill(too_many)
+    await visitor.button("app.save").click()
+    await expect(dialog.locator(".field-error:visible")).to_have_text(visitor.words["error.field"])
+
+
 async def test_a_form_that_was_changed_is_not_left_without_a_question(visitor: Visitor) -> None:
     page = visitor.page
     await visitor.start()

@@ -128,6 +128,23 @@ async def test_a_key_is_shown_once_works_and_is_revoked(visitor: Visitor, parley
     assert (await parley.http.get(f"{API}/agent", headers=headers)).status_code == 401
 
 
+async def test_a_key_that_may_nothing_or_is_over_is_refused_in_the_pages_own_words(visitor: Visitor) -> None:
+    page = visitor.page
+    await visitor.sign_up("alice")
+    await page.get_by_role("link", name=re.compile("Account and usage")).click()
+    await page.get_by_role("button", name="New key", exact=True).click()
+    form = page.get_by_role("dialog", name="New key")
+    await form.get_by_label("Name", exact=True).fill("Reception")
+    await form.get_by_label("read", exact=True).uncheck()
+    await form.get_by_label("write", exact=True).uncheck()
+    await form.get_by_role("button", name="Make key", exact=True).click()
+    await expect(form.locator(".field-error:visible")).to_have_text("Choose at least one.")
+    await form.get_by_label("read", exact=True).check()
+    await form.get_by_label("Ends on").fill("2020-01-01")
+    await form.get_by_role("button", name="Make key", exact=True).click()
+    await expect(form.locator(".field-error:visible")).to_have_text("This day is over. Choose a later one.")
+
+
 async def leave_three_times(page: Page) -> None:
     """Twice by Esc, which a browser lets nobody refuse for ever, and by a click beside what is open."""
     for _ in range(2):
