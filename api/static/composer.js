@@ -177,6 +177,7 @@ export class Composer {
 
   #typed() {
     const { text } = this;
+    this.recorder.settle();
     text.style.setProperty("height", "auto");
     text.style.setProperty("height", `${text.scrollHeight}px`);
     const left = MAX_TEXT - (text.value.length > MAX_TEXT - WARN_AT ? Array.from(text.value).length : text.value.length);

@@ -13,7 +13,7 @@ const WAVE_S = 6;
 const FAINTEST_SHOWN = 2.5; // powers of ten below full scale: -50 dB
 
 /**
- * A recorder inside `host`: `{element, destroy(), discard(), isActive}`.
+ * A recorder inside `host`: `{element, destroy(), discard(), settle(), isActive}`.
  *
  * Of `settings` it reads `autoSend` whenever it matters; after `longestS` it stops. `onSend(blob, {filename, duration_s})` may
  * answer with a promise: the recording is kept until it is fulfilled. `onState` is told of each change to idle, asking, recording,
@@ -66,6 +66,11 @@ class Recorder {
     const { isActive } = this;
     this.#reset();
     if (isActive) this.announce(this.t("rec.discarded"));
+  }
+
+  /** Somebody does something else: what it said of the last recording is done with. */
+  settle() {
+    if (!this.isActive && !this.note.hidden) this.#reset();
   }
 
   /** Take it off the page, and let go of the microphone. */
@@ -246,6 +251,7 @@ class Recorder {
 
   #escape = (event) => {
     if (event.key !== "Escape") return;
+    if (!this.isActive) return void this.settle();
     event.preventDefault();
     event.stopPropagation(); // whatever else it closes stays open
     this.discard();
@@ -257,7 +263,7 @@ class Recorder {
     this.#state = state;
     this.#show(text);
     if (hadFocus) (this.button.hidden ? this.preview.querySelector(".rec-send") : this.button).focus();
-    if (this.#isListening) document.addEventListener("keydown", this.#escape, true);
+    if (this.#isListening || (text && !this.isActive)) document.addEventListener("keydown", this.#escape, true);
     else document.removeEventListener("keydown", this.#escape, true);
     if (isNew) this.onState(state);
   }

@@ -9,6 +9,7 @@ import { playerOf, ReplySound } from "./reply_sound.js";
 import { isUnfinished, stageOf } from "./turns.js";
 
 const REDRAW_MS = 80; // of a reply that is being written
+const NEVER = [413, 415, 422]; // answers to what is refused however often it comes
 
 /**
  * A turn's element, `update` and `destroy`. `stage` is what is going on, as the key of its words.
@@ -117,9 +118,10 @@ export class TurnView {
     const { turn, stage, does } = this;
     const button = (name, what, act) =>
       h("button", { type: "button", class: "ghost-button small", onclick: () => act(turn) }, icon(what), t(name));
-    if (stage === "unsent")
-      return [button("stage.send_again", "retry", does.resend), button("stage.discard", "close", does.discard)];
-    if (stage === "waiting_here") return [button("stage.discard", "close", does.discard)];
+    const discard = button("stage.discard", "close", does.discard);
+    if (stage === "unsent" && !NEVER.includes(turn.outgoing.error.status))
+      return [button("stage.send_again", "retry", does.resend), discard];
+    if (stage === "unsent" || stage === "waiting_here") return [discard];
     if (stage === "failed" && turn.job.status === "failed") return [button("stage.retry", "retry", does.retry)];
     if (["failed", "cancelled"].includes(stage))
       return turn.said.text ? [button("stage.send_again", "retry", does.sendAgain)] : [];

@@ -217,6 +217,16 @@ async def test_a_file_is_a_voice_note_too_and_what_is_none_is_told(visitor: Visi
     assert fake.script.count("transcriptions") == 1
 
 
+async def test_a_voice_note_that_can_never_be_taken_is_only_to_be_discarded(visitor: Visitor, watch: Watch) -> None:
+    watch.allow("status of 415")
+    await visitor.start()
+    await visitor.choose(SAMPLES / "bad_06_text.wav")
+    await expect(visitor.states).to_contain_text("This is not audio that can be read.")
+    await expect(visitor.states.get_by_role("button")).to_have_text("Discard")
+    await visitor.states.get_by_role("button").click()
+    await expect(visitor.turns).to_have_count(0)
+
+
 class TestSmallLimits:
     """A server that takes two seconds and 80 kB."""
 
@@ -275,14 +285,21 @@ async def test_a_reload_in_the_middle_of_a_job_loses_nothing(visitor: Visitor, f
     await expect(visitor.turns).to_have_count(1)
 
 
-async def test_a_microphone_that_was_denied_is_told_with_what_to_do(
+async def test_a_microphone_that_was_denied_is_told_with_what_to_do_until_something_else_is_done(
     browser: Browser, watch: Watch, parley: Live
 ) -> None:
     async with await browser.new_context() as context:
         visitor = Visitor(await watched(context, watch), base_of(parley))
         await visitor.start()
+        note = visitor.page.locator(".rec-note")
         await visitor.button("rec.record").click()
-        await expect(visitor.page.locator(".rec")).to_contain_text(visitor.words["rec.denied"])
+        await expect(note).to_have_text(visitor.words["rec.denied"])
+        await visitor.page.keyboard.press("Escape")
+        await expect(note).to_be_hidden()
+        await visitor.button("rec.record").click()
+        await expect(note).to_have_text(visitor.words["rec.denied"])
+        await visitor.message.press_sequentially("Then")
+        await expect(note).to_be_hidden()
         await visitor.say("Then I write.")
         await visitor.answered("You said: Then I write.")
 
