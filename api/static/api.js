@@ -42,14 +42,21 @@ export async function send(method, path, { json, form, headers = {}, key, signal
   const token = known ? await tokens.current(refresh) : null;
   if (known && !token) throw signedOut();
   let response = await go(token);
-  if (response.status === 401 && !open) {
+  let problem = await problemOf(response);
+  if (isOver(problem) && !open) {
     const next = token && (await tokens.renew(token, refresh));
-    if (next) response = await go(next);
-    if (response.status === 401) signedOut();
+    if (next) {
+      response = await go(next);
+      problem = await problemOf(response);
+    }
+    if (isOver(problem)) signedOut();
   }
-  if (response.ok || response.status === 304) return response;
-  throw await problemOf(response);
+  if (problem) throw problem;
+  return response;
 }
+
+/** Whether the login is; a password that is wrong ends none. */
+const isOver = (problem) => problem?.code === "unauthorized";
 
 function signedOut() {
   connection.emit("signed-out");
@@ -69,6 +76,7 @@ async function exchange(path, options) {
 }
 
 async function problemOf(response) {
+  if (response.ok || response.status === 304) return null;
   const body = await response.json().catch(() => ({}));
   const seconds = Number(response.headers.get("Retry-After"));
   return new Problem(response.status, body, seconds || null);

@@ -228,3 +228,22 @@ async def test_a_login_that_ended_elsewhere_asks_to_sign_in_again(visitor: Visit
     await expect(visitor.page.get_by_text("You were signed out. Sign in again to go on.")).to_be_visible()
     await sign_in(visitor.page, "alice", "another horse")
     await expect(visitor.page.get_by_role("button", name="Start talking")).to_be_visible()
+
+
+async def test_a_wrong_current_password_is_told_in_the_form_and_ends_no_login(visitor: Visitor, watch: Watch) -> None:
+    watch.allow("status of 401")
+    page = visitor.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/auth/password") else None)
+    await visitor.sign_up("alice")
+    await page.get_by_role("link", name=re.compile("Account")).click()
+    await page.get_by_role("button", name="Change password", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Change password")
+    await dialog.get_by_label("Current password", exact=True).fill("wrong horse")
+    await dialog.get_by_label("New password", exact=True).fill("another horse")
+    await dialog.get_by_role("button", name="Save", exact=True).click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("password is wrong")
+    await dialog.get_by_label("Current password", exact=True).fill(PASSWORD)
+    await dialog.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.get_by_text("Password changed.")).to_be_visible()
+    assert len(asked) == 2
