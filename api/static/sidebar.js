@@ -15,7 +15,7 @@ export class Sidebar {
   #timer = null;
   #current = null;
 
-  /** `does`: `start(agentId)`, `openSettings()`, `close()`. */
+  /** `does`: `start(agentId, click)`, `openSettings()`, `close()`. */
   constructor(library, { does, me }) {
     this.collection = library;
     this.does = does;
@@ -70,7 +70,7 @@ export class Sidebar {
     );
     const start = h(
       "button",
-      { type: "button", class: "button wide-button", onclick: () => does.start(null) },
+      { type: "button", class: "button wide-button", onclick: (click) => does.start(null, click) },
       icon("plus"),
       t("side.new"),
     );
@@ -174,7 +174,7 @@ export class Sidebar {
         dataset: { key: `new-${agent.id}` },
         "aria-label": t("side.new_with", { name: agent.name }),
         title: t("side.new_with", { name: agent.name }),
-        onclick: () => this.does.start(agent.id),
+        onclick: (click) => this.does.start(agent.id, click),
       },
       icon("plus"),
     );

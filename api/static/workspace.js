@@ -23,6 +23,7 @@ export class Workspace {
   #composer = null;
   #conversation = null;
   #opens = 0; // counts what is shown: what comes too late for its turn is not shown any more
+  #isStarting = false;
   #sending = new Map(); // conversations left while something was on its way out, by session id
   #off = new AbortController();
 
@@ -39,7 +40,7 @@ export class Workspace {
   /** Show it all in `root`. */
   show(root) {
     const does = {
-      start: (agentId) => this.start(agentId),
+      start: (agentId, click) => this.start(agentId, click),
       openSettings: () => settingsDialog(this.health.version),
       close: () => this.#drawer(false),
     };
@@ -66,8 +67,10 @@ export class Workspace {
   }
 
   /** Begin a conversation with an agent; null: with the one of the conversation that is open, or the latest. */
-  async start(agentId) {
+  async start(agentId, click) {
+    if (this.#isStarting || click.detail > 1) return; // a double click begins one
     const { collection: library } = this;
+    this.#isStarting = true;
     try {
       const present = library.session(this.#conversation?.session.id)?.agent_id;
       let id = agentId ?? present ?? library.sessions[0]?.agent_id ?? library.agents[0]?.id;
@@ -77,6 +80,8 @@ export class Workspace {
       location.hash = `#/s/${session.id}`;
     } catch (error) {
       toast(wordsOf(error), { isError: true });
+    } finally {
+      this.#isStarting = false;
     }
   }
 
@@ -232,7 +237,7 @@ export class Workspace {
     const words = isFirst ? "talk.first" : "talk.pick";
     const go = h(
       "button",
-      { type: "button", class: "button big", onclick: () => this.start(null) },
+      { type: "button", class: "button big", onclick: (click) => this.start(null, click) },
       icon(isFirst ? "chat" : "plus"),
       t(isFirst ? "talk.first_start" : "side.new"),
     );

@@ -35,3 +35,20 @@ async def test_another_conversation_is_chosen_while_one_is_being_opened(visitor:
     await expect(page.get_by_role("heading", name="Quick", exact=True)).to_be_visible()
     answers.set()
     await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_a_double_click_begins_one_conversation(visitor: Visitor, parley: Live) -> None:
+    page = visitor.page
+    await visitor.open()
+    await page.get_by_role("button", name="Start talking").dblclick()
+    await expect(visitor.message).to_be_focused()
+    more = page.get_by_role("button", name="New conversation", exact=True)
+    conversations = page.locator("a.session")
+    await more.click()
+    await expect(conversations).to_have_count(2)
+    await page.mouse.down(click_count=2)  # the second click of a slow one, when the first has done its work
+    await page.mouse.up(click_count=2)
+    await more.click()
+    await expect(conversations).to_have_count(3)
+    agents, sessions = [(await parley.http.get(f"{API}/{noun}")).json()["items"] for noun in ("agent", "session")]
+    assert (len(agents), len(sessions)) == (1, 3)
