@@ -4,7 +4,7 @@ import { connection, get, post, Problem } from "./api.js";
 import { fill, h } from "./dom.js";
 import { applyLanguage, t } from "./i18n.js";
 import { icon } from "./icons.js";
-import { forgetPerson } from "./kept.js";
+import { forgetPerson, read } from "./kept.js";
 import { Library } from "./library.js";
 import { learnLimits } from "./limits.js";
 import * as notices from "./notices.js";
@@ -30,10 +30,12 @@ async function start() {
   });
   connection.on("signed-out", () => {
     wasOver ||= workspace !== null; // several requests may find it out
-    if (workspace) signedOut();
+    if (workspace) signedOut({ isOver: true });
   });
   onSignInElsewhere((isIn) => {
-    if (isIn !== (workspace !== null)) isIn ? show() : signedOut({ isElsewhere: true });
+    if (isIn === (workspace !== null)) return;
+    if (isIn) show();
+    else signedOut({ isElsewhere: true, isOver: workspace.userId === read("person") });
   });
   await arrive();
 }
@@ -95,13 +97,14 @@ async function signOut() {
   signedOut();
 }
 
-async function signedOut({ isElsewhere = false } = {}) {
+/** `isOver`: nobody wanted it, and what is kept waits for the same person to sign in again. */
+async function signedOut({ isElsewhere = false, isOver = false } = {}) {
   if (health?.auth !== "on") return;
   workspace?.destroy();
-  forgetPerson();
+  if (!isOver && !isElsewhere) forgetPerson(); // elsewhere it was done there, and somebody else may have come
   notices.forget();
   if (!isElsewhere) await keep(null);
-  history.replaceState(null, "", location.pathname);
+  if (!isOver) history.replaceState(null, "", location.pathname);
   show();
 }
 

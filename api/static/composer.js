@@ -72,6 +72,7 @@ export class Composer {
   /** Let go of the microphone and the players. */
   destroy() {
     for (const off of this.#off) off();
+    this.draftOf = null; // it is kept already, or forgotten with whoever signed out
     this.#choose(null);
     this.recorder.destroy();
     this.element.remove();

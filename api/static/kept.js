@@ -24,7 +24,15 @@ export function write(name, value) {
 
 /** Forget what belongs to whoever was signed in; settings stay, tokens are kept by tokens.js. */
 export function forgetPerson() {
-  for (const name of ["last", "unsent", "drafts"]) write(name, null);
+  for (const name of ["last", "unsent", "drafts", "person"]) write(name, null);
+}
+
+/** Whether what is kept may be shown to this user: it is forgotten if it is another's. From now on it is theirs. */
+export function belongsTo(userId) {
+  const isAnothers = ![null, userId].includes(read("person"));
+  if (isAnothers) forgetPerson();
+  write("person", userId);
+  return !isAnothers;
 }
 
 /** Call `listener` when another tab keeps something else under a name. */

@@ -8,7 +8,7 @@ import { fill, h } from "./dom.js";
 import { takeDrops } from "./drops.js";
 import { t } from "./i18n.js";
 import { icon } from "./icons.js";
-import { read, write } from "./kept.js";
+import { belongsTo, read, write } from "./kept.js";
 import { menuButton } from "./menu.js";
 import { toast } from "./notices.js";
 import { wordsOf } from "./problems.js";
@@ -35,6 +35,12 @@ export class Workspace {
   /** Load what has to be known first. Raises Problem and Unreachable. */
   async load() {
     await Promise.all([this.collection.load(), this.#loadMe()]);
+    if (this.userId && !belongsTo(this.userId)) history.replaceState(null, "", location.pathname);
+  }
+
+  /** Who is signed in. */
+  get userId() {
+    return this.#me?.id;
   }
 
   /** Show it all in `root`. */

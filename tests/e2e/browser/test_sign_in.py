@@ -216,18 +216,46 @@ class TestShortLived:
         assert made
 
 
+async def end_logins(parley: Live, now: str, new: str) -> None:
+    """All of alice's, but one of her own elsewhere: there she changes her password."""
+    tokens = (await parley.http.post(f"{API}/auth/login", json={"username": "alice", "password": now})).json()
+    change = {"current_password": now, "new_password": new}
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await parley.http.post(f"{API}/auth/password", json=change, headers=headers)).status_code == 200
+
+
 async def test_a_login_that_ended_elsewhere_asks_to_sign_in_again(visitor: Visitor, parley: Live, watch: Watch) -> None:
     watch.allow("status of 401")
     await visitor.sign_up("alice")
-    body = {"username": "alice", "password": PASSWORD}
-    tokens = (await parley.http.post(f"{API}/auth/login", json=body)).json()
-    change = {"current_password": PASSWORD, "new_password": "another horse"}
-    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-    assert (await parley.http.post(f"{API}/auth/password", json=change, headers=headers)).status_code == 200
+    await end_logins(parley, PASSWORD, "another horse")
     await visitor.page.get_by_role("link", name=re.compile("Account")).click()
     await expect(visitor.page.get_by_text("You were signed out. Sign in again to go on.")).to_be_visible()
     await sign_in(visitor.page, "alice", "another horse")
-    await expect(visitor.page.get_by_role("button", name="Start talking")).to_be_visible()
+    await expect(visitor.page.get_by_role("heading", name="Account and usage")).to_be_visible()
+
+
+async def test_what_was_said_when_the_login_ended_waits_for_the_same_person_alone(
+    visitor: Visitor, parley: Live, watch: Watch
+) -> None:
+    watch.allow("status of 401")
+    page = visitor.page
+    assert (await parley.http.post(f"{API}/auth/register", json={"username": "bob", "password": PASSWORD})).is_success
+    await visitor.sign_up("alice")
+    await page.get_by_role("button", name="Start talking").click()
+    await expect(visitor.message).to_be_focused()
+    address = page.url
+    await end_logins(parley, PASSWORD, "another horse")
+    await visitor.say("Are you there?")
+    await sign_in(page, "alice", "another horse")
+    await visitor.answered("You said: Are you there?")
+    assert page.url == address
+
+    await end_logins(parley, "another horse", PASSWORD)
+    await visitor.say("My secret")
+    await sign_in(page, "bob", PASSWORD)
+    await expect(page.get_by_role("button", name="Start talking")).to_be_visible()
+    assert "#" not in page.url
+    assert "My secret" not in await page.evaluate("JSON.stringify(localStorage)")
 
 
 async def test_a_wrong_current_password_is_told_in_the_form_and_ends_no_login(visitor: Visitor, watch: Watch) -> None:
