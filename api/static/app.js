@@ -8,7 +8,7 @@ import { forgetPerson, read } from "./kept.js";
 import { Library } from "./library.js";
 import { learnLimits } from "./limits.js";
 import * as notices from "./notices.js";
-import { applyTheme, onSetting } from "./settings.js";
+import { applyTheme, settings } from "./settings.js";
 import { signInView } from "./sign_in.js";
 import { isSignedIn, keep, onSignInElsewhere } from "./tokens.js";
 import { Workspace } from "./workspace.js";
@@ -24,10 +24,6 @@ async function start() {
   applyTheme();
   await applyLanguage();
   notices.install();
-  onSetting("lang", async () => {
-    await applyLanguage();
-    show();
-  });
   connection.on("signed-out", () => {
     wasOver ||= workspace !== null; // several requests may find it out
     if (workspace) signedOut({ isOver: true });
@@ -64,11 +60,11 @@ async function show() {
       wasOver = false;
       show();
     };
-    fill(root, signInView({ isRegistrationOpen, wasOver, onSignedIn }));
+    fill(root, signInView({ isRegistrationOpen, wasOver, onSignedIn, chooseLanguage }));
     root.querySelector("[autofocus]")?.focus();
     return;
   }
-  const mine = new Workspace({ library: new Library(), health, account, signOut });
+  const mine = new Workspace({ library: new Library(), health, account, signOut, chooseLanguage });
   workspace = mine;
   try {
     await mine.load();
@@ -80,6 +76,15 @@ async function show() {
     return;
   }
   if (workspace === mine) mine.show(root);
+}
+
+/** Go on in another language; whether one does. */
+async function chooseLanguage(lang) {
+  if (workspace && !(await workspace.mayLeave())) return false;
+  settings.lang = lang;
+  await applyLanguage();
+  await show();
+  return true;
 }
 
 async function account(options) {

@@ -58,6 +58,11 @@ export class Composer {
     return this.recorder.isActive;
   }
 
+  /** Give up a voice note that is being recorded or looked at. */
+  discard() {
+    this.recorder.discard();
+  }
+
   /** Take a file that was dropped or chosen. */
   take(files) {
     const [file] = files;

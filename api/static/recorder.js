@@ -250,7 +250,7 @@ class Recorder {
   #leave = () => this.#isListening && this.discard();
 
   #escape = (event) => {
-    if (event.key !== "Escape") return;
+    if (event.key !== "Escape" || event.target.closest("dialog") !== this.element.closest("dialog")) return;
     if (!this.isActive) return void this.settle();
     event.preventDefault();
     event.stopPropagation(); // whatever else it closes stays open

@@ -5,15 +5,13 @@ import { h, newId } from "./dom.js";
 import { language, LANGUAGES, t } from "./i18n.js";
 import { settings } from "./settings.js";
 
-/** Open the settings; every choice holds at once. */
-export function settingsDialog(version) {
+/** Open the settings; every choice holds at once. `chooseLanguage(lang)` answers with whether it was chosen. */
+export function settingsDialog(version, chooseLanguage) {
   return openDialog(t("settings.title"), () =>
     h(
       "div",
       { class: "body" },
-      choice(t("app.language"), language(), Object.entries(LANGUAGES), (value) => {
-        settings.lang = value;
-      }),
+      choice(t("app.language"), language(), Object.entries(LANGUAGES), chooseLanguage),
       choice(
         t("settings.theme"),
         settings.theme,
@@ -44,15 +42,19 @@ export function settingsDialog(version) {
 
 function choice(words, value, options, choose) {
   const name = newId("choice");
+  const chosen = async (key) => {
+    if ((await choose(key)) === false) choices.querySelector(`[value="${value}"]`).checked = true;
+  };
   const radios = options.map(([key, label]) =>
     h(
       "label",
       { class: "segment" },
-      h("input", { type: "radio", name, value: key, checked: key === value, onchange: () => choose(key) }),
+      h("input", { type: "radio", name, value: key, checked: key === value, onchange: () => chosen(key) }),
       h("span", {}, label),
     ),
   );
-  return h("fieldset", {}, h("legend", {}, words), h("div", { class: "segments" }, radios));
+  const choices = h("fieldset", {}, h("legend", {}, words), h("div", { class: "segments" }, radios));
+  return choices;
 }
 
 function check(setting, words) {

@@ -6,7 +6,6 @@ import { icon } from "./icons.js";
 import { menuButton } from "./menu.js";
 import { announce } from "./notices.js";
 import { deleteAgent, deleteSession, editAgent, renameSession } from "./actions.js";
-import { settings } from "./settings.js";
 
 const SEARCH_MS = 250;
 
@@ -15,7 +14,7 @@ export class Sidebar {
   #timer = null;
   #current = null;
 
-  /** `does`: `start(agentId, click)`, `openSettings()`, `close()`. */
+  /** `does`: `start(agentId, click)`, `openSettings()`, `chooseLanguage(lang)`, `close()`. */
   constructor(library, { does, me }) {
     this.collection = library;
     this.does = does;
@@ -109,9 +108,7 @@ export class Sidebar {
         type: "button",
         class: "ghost-button",
         lang: other,
-        onclick: () => {
-          settings.lang = other;
-        },
+        onclick: () => does.chooseLanguage(other),
       },
       icon("language"),
       LANGUAGES[other],

@@ -6,18 +6,18 @@ import { fill, h } from "./dom.js";
 import { language, LANGUAGES, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { checkFilled, showFieldErrors } from "./problems.js";
-import { settings } from "./settings.js";
 import { keep } from "./tokens.js";
 
 /** The view; `onSignedIn()` is called when the tokens are kept. `wasOver` says that a login has just ended. */
-export function signInView({ isRegistrationOpen, wasOver, onSignedIn }) {
+export function signInView({ isRegistrationOpen, wasOver, onSignedIn, chooseLanguage }) {
   const place = h("main", { class: "sign" });
-  const show = (isNew) => fill(place, card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn: () => show(!isNew) }));
+  const given = { isRegistrationOpen, wasOver, onSignedIn, chooseLanguage };
+  const show = (isNew) => fill(place, card({ isNew, turn: () => show(!isNew), ...given }));
   show(false);
   return place;
 }
 
-function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
+function card({ isNew, turn, isRegistrationOpen, wasOver, onSignedIn, chooseLanguage }) {
   const name = h("input", {
     type: "text",
     name: "username",
@@ -47,9 +47,7 @@ function card({ isNew, isRegistrationOpen, wasOver, onSignedIn, turn }) {
       type: "button",
       class: "ghost-button",
       lang: other,
-      onclick: () => {
-        settings.lang = other;
-      },
+      onclick: () => chooseLanguage(other),
     },
     icon("language"),
     LANGUAGES[other],

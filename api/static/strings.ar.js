@@ -88,6 +88,8 @@ export default {
   "talk.pick_title": "لا محادثة مفتوحة",
   "talk.pick_what": "ابدأ محادثة جديدة، أو اختر واحدة من القائمة.",
   "talk.gone": "لم تعد هذه المحادثة موجودة. اختر غيرها.",
+  "talk.discard_title": "أتريد تجاهل التسجيل؟",
+  "talk.discard_what": "لم يُرسل بعد.",
   "talk.older": "جارٍ تحميل الرسائل الأقدم…",
   "talk.latest": "انتقل إلى أحدث رسالة",
   "talk.you": "أنت",

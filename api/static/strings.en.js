@@ -88,6 +88,8 @@ export default {
   "talk.pick_title": "No conversation is open",
   "talk.pick_what": "Begin a new one, or choose one from the list.",
   "talk.gone": "This conversation is gone. Choose another one.",
+  "talk.discard_title": "Discard the recording?",
+  "talk.discard_what": "It has not been sent.",
   "talk.older": "Loading earlier messages…",
   "talk.latest": "Go to the latest message",
   "talk.you": "You",

@@ -4,6 +4,7 @@ import { get, Problem, Unreachable } from "./api.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { ConversationView } from "./conversation_view.js";
+import { confirmDialog } from "./dialog.js";
 import { fill, h } from "./dom.js";
 import { takeDrops } from "./drops.js";
 import { t } from "./i18n.js";
@@ -28,8 +29,8 @@ export class Workspace {
   #off = new AbortController();
 
   /** `account(options)` makes the account's view. */
-  constructor({ library, health, account, signOut }) {
-    Object.assign(this, { collection: library, health, account, signOut });
+  constructor({ library, health, account, signOut, chooseLanguage }) {
+    Object.assign(this, { collection: library, health, account, signOut, chooseLanguage });
   }
 
   /** Load what has to be known first. Raises Problem and Unreachable. */
@@ -47,7 +48,8 @@ export class Workspace {
   show(root) {
     const does = {
       start: (agentId, click) => this.start(agentId, click),
-      openSettings: () => settingsDialog(this.health.version),
+      openSettings: () => settingsDialog(this.health.version, this.chooseLanguage),
+      chooseLanguage: this.chooseLanguage,
       close: () => this.#drawer(false),
     };
     this.sidebar = new Sidebar(this.collection, { does, me: () => this.#me });
@@ -78,6 +80,7 @@ export class Workspace {
     const { collection: library } = this;
     this.#isStarting = true;
     try {
+      if (!(await this.mayLeave())) return;
       const present = library.session(this.#conversation?.session.id)?.agent_id;
       let id = agentId ?? present ?? library.sessions[0]?.agent_id ?? library.agents[0]?.id;
       id ??= (await library.createAgent({ name: t("agent.default_name"), prompt: t("agent.default_prompt") })).id;
@@ -89,6 +92,14 @@ export class Workspace {
     } finally {
       this.#isStarting = false;
     }
+  }
+
+  /** Whether one may go on from here: what is recorded would be lost, which is asked first. */
+  async mayLeave() {
+    const composer = this.#composer;
+    if (!composer?.isRecording) return true;
+    const save = () => composer.discard();
+    return confirmDialog({ title: t("talk.discard_title"), text: t("talk.discard_what"), action: t("rec.discard"), save });
   }
 
   /** Let go of everything. */
@@ -107,6 +118,8 @@ export class Workspace {
 
   async #route() {
     this.#drawer(false);
+    const present = `#/s/${this.#conversation?.session.id}`;
+    if (location.hash !== present && !(await this.mayLeave())) return history.replaceState(null, "", present);
     const [, kind, id] = /^#\/(s|account)(?:\/([\w-]+))?$/.exec(location.hash) ?? [];
     if (kind === "account") return this.#showAccount();
     const sessionId = id ?? read("last") ?? this.collection.sessions[0]?.id;

@@ -52,3 +52,36 @@ async def test_a_double_click_begins_one_conversation(visitor: Visitor, parley: 
     await expect(conversations).to_have_count(3)
     agents, sessions = [(await parley.http.get(f"{API}/{noun}")).json()["items"] for noun in ("agent", "session")]
     assert (len(agents), len(sessions)) == (1, 3)
+
+
+async def test_a_recording_is_given_up_only_when_one_says_so(visitor: Visitor, parley: Live) -> None:
+    await parley.session(name="Another")
+    await parley.session(name="Here")
+    page = visitor.page
+    await visitor.open()
+    await expect(page).to_have_url(re.compile("#/s/"))
+    address = page.url
+    await visitor.start_recording()
+    asked = page.get_by_role("dialog", name="Discard the recording?")
+    another = page.get_by_role("link", name="Another", exact=True)
+    await another.click()
+    await expect(asked).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(asked).to_have_count(0)
+    await expect(page).to_have_url(address)
+    await visitor.speak()
+    await visitor.stop_recording()
+    for name in ("New conversation", "العربية"):
+        await page.get_by_role("button", name=name, exact=True).click()
+        await asked.get_by_role("button", name="Cancel", exact=True).click()
+    await page.get_by_role("button", name="Settings", exact=True).click()
+    await page.get_by_role("radio", name="العربية").click()
+    await asked.get_by_role("button", name="Cancel", exact=True).click()
+    await expect(page.get_by_role("radio", name="English")).to_be_checked()
+    await page.keyboard.press("Escape")
+    await visitor.state("preview")
+    await another.click()
+    await asked.get_by_role("button", name="Discard", exact=True).click()
+    await expect(page.get_by_role("heading", name="Another", exact=True)).to_be_visible()
+    await visitor.state("idle")
+    assert len((await parley.http.get(f"{API}/session")).json()["items"]) == 2
