@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from api.head import HeadLimitProtocol
+from api.cut import CuttingProtocol
 from api.state import Stores
 from shared.config import Settings
 
@@ -42,7 +42,7 @@ async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stoppi
     settings = stores.settings
     config = uvicorn.Config(
         app,
-        http=HeadLimitProtocol,
+        http=CuttingProtocol,
         log_config=None,
         access_log=False,
         proxy_headers=bool(settings.trusted_proxies),

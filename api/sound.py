@@ -7,8 +7,9 @@ from uuid import UUID
 
 import structlog
 from fastapi.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
+from api.cut import cut
 from api.state import Stores
 from api.waiting import POLL_S, watch_job
 from shared.audio import mp3
@@ -44,13 +45,14 @@ async def stream_reply(stores: Stores, *, owner_id: UUID, job_id: UUID) -> Strea
 
 
 class _Unfinished(StreamingResponse):
-    """A body that may break off: returning without its end makes the server cut the connection."""
+    """A body that may break off, without its end."""
 
-    async def stream_response(self, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().stream_response(send)
+            await super().__call__(scope, receive, send)
         except (StreamBrokenError, AppError) as error:
             log.warning("sound.broken_off", error=type(error).__name__)
+            await cut(scope, receive)
 
 
 async def _sound(stores: Stores, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[bytes]:

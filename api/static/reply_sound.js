@@ -6,7 +6,7 @@ import { language, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { createPlayer, createStreamPlayer } from "./player.js";
 import { settings } from "./settings.js";
-import { isBeingSpoken } from "./turns.js";
+import { isBeingSpoken, isCancelled } from "./turns.js";
 
 /** A player of a message's sound, which is fetched with the token that an address could not carry. */
 export function playerOf({ id, audio, blob, durationS, at }, label) {
@@ -43,7 +43,7 @@ export class ReplySound {
   /** Show what there is to hear of a turn. */
   update(turn) {
     const url = turn.reply?.isWhole ? turn.reply.audio?.url : null;
-    if (this.#shown === "stream" && turn.sentences > 0) return; // its own end tells
+    if (this.#shown === "stream" && turn.sentences > 0 && !isCancelled(turn)) return; // its own end tells
     if (url) this.#showWhole(turn, url);
     else if (isBeingSpoken(turn)) this.#showMaking(turn);
     else if (this.#shown) this.#clear();
@@ -54,6 +54,12 @@ export class ReplySound {
     if (this.#shown !== "stream" || this.#player.element.dataset.state !== "paused" || !turn.reply?.audio) return;
     this.#clear();
     this.update(turn);
+  }
+
+  /** Nobody wants to hear it: what sounds is silent at once, and nothing begins by itself any more. */
+  hush() {
+    this.#wasHeard = true;
+    this.#clear();
   }
 
   /** Let go of everything. */

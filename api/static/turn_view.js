@@ -125,8 +125,13 @@ export class TurnView {
     if (stage === "failed" && turn.job.status === "failed") return [button("stage.retry", "retry", does.retry)];
     if (["failed", "cancelled"].includes(stage))
       return turn.said.text ? [button("stage.send_again", "retry", does.sendAgain)] : [];
-    if (isUnfinished(turn) && stage !== "cancelling") return [button("stage.cancel", "close", does.cancel)];
+    if (isUnfinished(turn) && stage !== "cancelling") return [button("stage.cancel", "close", () => this.#cancel())];
     return [];
+  }
+
+  #cancel() {
+    this.replySound.hush();
+    this.does.cancel(this.turn);
   }
 
   #changed(name, value) {

@@ -67,7 +67,10 @@ export const isUnfinished = (turn) => turn.job !== null && !ENDED.has(turn.job.s
 export const isUnanswered = (turn) => turn.jobId !== null && turn.job === null && !turn.reply;
 
 /** Whether there is, or will be, a spoken reply being made. */
-export const isBeingSpoken = (turn) => isUnfinished(turn) && turn.sentences > 0;
+export const isBeingSpoken = (turn) => isUnfinished(turn) && !isCancelled(turn) && turn.sentences > 0;
+
+/** Whether somebody has stopped its job, or is about to. */
+export const isCancelled = (turn) => ["cancelling", "cancelled"].includes(turn.job?.status);
 
 /**
  * What is going on, as the key of its words: null when the turn is done.

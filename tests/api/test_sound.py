@@ -87,12 +87,15 @@ async def test_it_breaks_off_when_the_reply_becomes_another(parley: Live, fake: 
     assert await listen(parley, job) == mp3.without_info((await parley.http.get(job["links"]["audio"])).content)
 
 
-async def test_it_breaks_off_when_the_job_fails(parley: Live, fake: FakeOpenAI) -> None:
+async def test_it_breaks_off_when_the_job_fails(
+    parley: Live, fake: FakeOpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
     fake.script.add("chat", Answer(text=TEXT))
     fake.script.add("speech", Answer(delay_s=1, status=400, when=REST[0]))
     job = await spoken(parley)
-    with pytest.raises(httpx.RemoteProtocolError):
+    with caplog.at_level("ERROR", "uvicorn.error"), pytest.raises(httpx.RemoteProtocolError):
         await listen(parley, job)
+    assert not [one for one in caplog.records if one.name == "uvicorn.error"], "the server means to"
     assert (await parley.done(job))["status"] == "failed"
     answer = await parley.http.get(job["links"]["audio"], params={"stream": 1})
     assert (answer.status_code, answer.json()["code"]) == (404, "no_audio")

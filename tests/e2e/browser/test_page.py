@@ -5,7 +5,7 @@ import re
 from uuid import UUID
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from shared.config import Settings
 from shared.models import Job, JobStatus, Message, MessageKind, MessageRole
@@ -205,6 +205,29 @@ async def test_the_first_sentence_is_heard_while_the_next_are_still_being_made(
     stored = visitor.turns.last.locator(".player[data-message-id]")
     await expect(stored.get_by_role("button", name="Download")).to_be_visible(timeout=ANSWERED_MS)
     await expect(visitor.turns.last.locator(".player")).to_have_count(1)
+
+
+async def test_a_reply_is_silent_as_soon_as_it_is_cancelled(visitor: Visitor, fake: FakeOpenAI) -> None:
+    await visitor.start()
+    fake.script.add("chat", Answer(text=TWO_SENTENCES))
+    fake.script.add("speech", Answer(hold=True, when="second"))
+    await visitor.page.get_by_role("button", name="Speak replies to texts").click()
+    await visitor.say("Tell me something.")
+    assert await visitor.level(visitor.page.locator(".turn audio")) > LOUD
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def ask(route: Route) -> None:
+        asked.set()
+        await answer.wait()
+        await route.continue_()
+
+    await visitor.page.route("**/cancel", ask)
+    await visitor.page.get_by_role("button", name="Cancel").click()
+    await asked.wait()
+    await expect(visitor.page.locator(".turn audio")).to_have_count(0)
+    answer.set()
+    await expect(visitor.states).to_contain_text(["Stopped."])
+    fake.script.release()
 
 
 async def test_a_file_is_a_voice_note_too_and_what_is_none_is_told(visitor: Visitor, fake: FakeOpenAI) -> None:

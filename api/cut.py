@@ -1,0 +1,22 @@
+"""Cutting the connection under an answer that will never be whole, which uvicorn would log as an error of the app."""
+
+from starlette.types import Receive, Scope
+
+from api.head import HeadLimitProtocol
+
+CUT = "parley.cut"
+
+
+class CuttingProtocol(HeadLimitProtocol):
+    """Lets an answer close the connection under it."""
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.scope["extensions"] = {CUT: {"close": self.transport.close}}
+
+
+async def cut(scope: Scope, receive: Receive) -> None:
+    """Send what was given so far, and close; back when it is closed."""
+    scope["extensions"][CUT]["close"]()
+    while (await receive())["type"] != "http.disconnect":
+        pass
