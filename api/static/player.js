@@ -1,7 +1,7 @@
 // The player of a stored sound: its wave, place, speed and file.
 
 import { seekable } from "./seek.js";
-import { clock, iconButton, limiter, make, rename, setIcon, soundsNow } from "./sound-parts.js";
+import { clock, iconButton, limiter, make, rename, setIcon, soundsNoMore, soundsNot, soundsNow } from "./sound-parts.js";
 import { drawWave, pictureOf } from "./wave.js";
 
 export { createStreamPlayer } from "./stream-player.js";
@@ -17,7 +17,7 @@ let observer = null;
 let chosenSpeed = null; // of all players
 
 /**
- * A player that costs next to nothing until it is seen or played: `{element, play(), stop(), destroy()}`.
+ * A player that costs next to nothing until it is seen or played: `{element, play(), pause(), stop(), destroy()}`.
  *
  * `load(signal)` brings the sound as a Blob. `speed` is where the first player begins, and `onSpeed(rate)` is told of every
  * change, which holds for all players. `compact` leaves out what a recording that is not yet sent does not need.
@@ -52,7 +52,7 @@ class Player {
     this.slider = make("div", { class: "player-seek", role: "slider", tabindex: "0", "aria-label": t("play.seek") }, this.wave);
     this.time = make("span", { class: "player-time" });
     this.element.append(this.toggle, this.slider, this.time);
-    this.toggle.addEventListener("click", () => (this.#isWanted ? this.#pause() : this.play()));
+    this.toggle.addEventListener("click", () => (this.#isWanted ? this.pause() : this.play()));
     seekable(this.slider, {
       length: () => this.#length,
       here: () => this.#here,
@@ -69,6 +69,7 @@ class Player {
     this.#furnish();
     this.#trouble.hidden = true;
     this.#isWanted = true;
+    soundsNow(this);
     this.#setState("loading");
     try {
       await this.#ready();
@@ -76,19 +77,27 @@ class Player {
       this.#setSpeed(chosenSpeed);
       await this.#audio.play();
     } catch (error) {
-      if (error.name === "NotAllowedError") this.#pause(); // the browser wants a gesture first
+      if (error.name === "NotAllowedError") this.pause(); // the browser wants a gesture first
       else this.#fail(error);
     }
   }
 
+  pause() {
+    this.#isWanted = false;
+    this.#audio?.pause();
+    this.#setState("paused");
+    soundsNot(this);
+  }
+
   /** Pause, and go back to the beginning. */
   stop() {
-    this.#pause();
+    this.pause();
     this.#seek(0);
+    soundsNoMore(this);
   }
 
   destroy() {
-    this.#pause();
+    this.pause();
     observer.unobserve(this.element);
     this.#forget();
     this.#loading.abort();
@@ -136,12 +145,14 @@ class Player {
   }
 
   #listen(audio) {
-    audio.addEventListener("play", () => soundsNow(audio));
+    audio.addEventListener("play", () => soundsNow(this));
     audio.addEventListener("playing", () => this.#setState("playing"));
     audio.addEventListener("pause", () => {
       this.#isWanted = false;
+      soundsNot(this);
       if (this.element.dataset.state !== "error") this.#setState("paused");
     });
+    audio.addEventListener("ended", () => soundsNoMore(this));
     audio.addEventListener("timeupdate", () => this.#show());
     audio.addEventListener("seeked", () => this.#show());
     audio.addEventListener("error", () => this.#url && this.#fail(audio.error));
@@ -216,12 +227,7 @@ class Player {
     this.#forget();
     this.#trouble.textContent = this.t("play.failed");
     this.#trouble.hidden = false;
-  }
-
-  #pause() {
-    this.#isWanted = false;
-    this.#audio?.pause();
-    this.#setState("paused");
+    soundsNoMore(this);
   }
 
   #seek(seconds) {

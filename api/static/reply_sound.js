@@ -6,6 +6,7 @@ import { language, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { createPlayer, createStreamPlayer } from "./player.js";
 import { settings } from "./settings.js";
+import { leaveTurn, waitForTurn } from "./sound-parts.js";
 import { isBeingSpoken, isCancelled } from "./turns.js";
 
 /** A player of a message's sound, which is fetched with the token that an address could not carry. */
@@ -33,15 +34,17 @@ export function playerOf({ id, audio, blob, durationS, at }, label) {
 export class ReplySound {
   #player = null; // of what is being made, or of the whole
   #shown = null; // "offer", "stream", or the address of the whole
-  #wasHeard = false;
+  #wasHeard = false; // or will be, when its turn comes
 
   constructor(place, mayPlay) {
     this.place = place;
     this.mayPlay = mayPlay;
+    place.addEventListener("play", () => leaveTurn(this.#begin), true); // by hand
   }
 
   /** Show what there is to hear of a turn. */
   update(turn) {
+    this.turn = turn;
     const url = turn.reply?.isWhole ? turn.reply.audio?.url : null;
     if (this.#shown === "stream" && turn.sentences > 0 && !isCancelled(turn)) return; // its own end tells
     if (url) this.#showWhole(turn, url);
@@ -59,30 +62,34 @@ export class ReplySound {
   /** Nobody wants to hear it: what sounds is silent at once, and nothing begins by itself any more. */
   hush() {
     this.#wasHeard = true;
-    this.#clear();
+    this.destroy();
   }
 
   /** Let go of everything. */
   destroy() {
+    leaveTurn(this.#begin);
     this.#clear();
   }
 
   #showMaking(turn) {
-    if (settings.autoPlay && turn.isOurs && !this.#wasHeard && this.mayPlay()) return this.#begin(turn);
-    if (this.#shown === "offer") return undefined;
+    if (this.#shown !== "offer") this.#offer(turn);
+    this.#waitForTurn(turn);
+  }
+
+  #offer(turn) {
     this.#clear();
     this.#shown = "offer";
     this.place.hidden = false;
     const listen = h(
       "button",
-      { type: "button", class: "ghost-button", onclick: () => this.#begin(turn) },
+      { type: "button", class: "ghost-button", onclick: () => this.#listen(turn) },
       icon("speaker"),
       t("talk.listen_now"),
     );
-    return fill(this.place, listen);
+    fill(this.place, listen);
   }
 
-  #begin(turn) {
+  #listen(turn) {
     this.#clear();
     this.#shown = "stream";
     this.#wasHeard = true;
@@ -100,16 +107,30 @@ export class ReplySound {
 
   #showWhole(turn, url) {
     if (this.#shown === url) return;
-    const isNew = turn.isOurs && turn.job && !this.#wasHeard;
     this.#clear();
     this.#shown = url;
     this.place.hidden = false;
     this.#player = playerOf(turn.reply, t("talk.spoken_reply"));
     this.place.replaceChildren(this.#player.element);
-    if (!isNew || !settings.autoPlay || !this.mayPlay()) return;
-    this.#wasHeard = true;
-    this.#player.play();
+    if (turn.job) this.#waitForTurn(turn);
   }
+
+  get #mayBegin() {
+    return settings.autoPlay && this.mayPlay();
+  }
+
+  /** Let it be heard unasked, once. */
+  #waitForTurn(turn) {
+    if (this.#wasHeard || !turn.isOurs || !this.#mayBegin) return;
+    this.#wasHeard = true;
+    waitForTurn(this.#begin);
+  }
+
+  #begin = () => {
+    if (!this.#mayBegin) return;
+    if (this.#shown === "offer") this.#listen(this.turn);
+    else this.#player?.play();
+  };
 
   #clear() {
     this.#player?.destroy();

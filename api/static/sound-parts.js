@@ -60,17 +60,45 @@ export function clock(seconds) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-let sounding = null;
+let sounding = null; // the player that sounds, or is about to
+const waiting = []; // what begins by itself, in this order
 
 /** One sound at a time: whatever else sounds is paused. */
-export function soundsNow(media) {
-  if (sounding && sounding !== media) sounding.pause();
-  sounding = media;
+export function soundsNow(player) {
+  if (sounding !== player) sounding?.pause();
+  sounding = player;
 }
 
-/** Pause whatever sounds, for a microphone would hear it. */
+/** It was paused, or taken away: what waits goes on waiting. */
+export function soundsNot(player) {
+  if (sounding === player) sounding = null;
+}
+
+/** It has ended, or was stopped: what waits is next. */
+export function soundsNoMore(player) {
+  soundsNot(player);
+  next();
+}
+
+/** Let something begin by itself, when nothing else sounds and what came before it is over. */
+export function waitForTurn(begin) {
+  waiting.push(begin);
+  next();
+}
+
+/** It begins otherwise, or never. */
+export function leaveTurn(begin) {
+  if (waiting.includes(begin)) waiting.splice(waiting.indexOf(begin), 1);
+}
+
+/** Pause whatever sounds, and let nothing begin that waits. */
 export function silence() {
+  waiting.length = 0;
   soundsNow(null);
+}
+
+function next() {
+  while (!sounding && waiting.length) waiting.shift()();
 }
 
 /** Do what ends in a promise at most `most` at a time, in the order asked. */

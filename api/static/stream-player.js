@@ -1,12 +1,12 @@
 // The player of a reply that is still being spoken: it sounds from the first sentence on.
 
-import { clock, iconButton, make, rename, setIcon, soundsNow } from "./sound-parts.js";
+import { clock, iconButton, make, rename, setIcon, soundsNoMore, soundsNot, soundsNow } from "./sound-parts.js";
 
 const MP3 = "audio/mpeg";
 const KEPT_S = 10; // of what was heard, when the browser's buffer is full
 
 /**
- * A player of what is being made: `{element, start(), stop(), destroy()}`.
+ * A player of what is being made: `{element, start(), pause(), stop(), destroy()}`.
  *
  * `open(signal)` answers with the Response whose body is the sound. `onFirstSound` is called when it begins to sound,
  * `onEnded({stopped})` when it has ended or was stopped by hand, and `onError(error)` when it cannot be heard to its end:
@@ -21,6 +21,7 @@ class StreamPlayer {
   #url = null;
   #hasStarted = false;
   #hasSounded = false;
+  #isWanted = false; // asked to play, whether or not there is anything yet
   #isOver = false;
 
   constructor(options) {
@@ -44,25 +45,33 @@ class StreamPlayer {
   async start() {
     if (this.#hasStarted) return;
     this.#hasStarted = true;
-    this.#setState("loading");
+    this.#play();
     try {
       const response = await this.options.open(this.#reading.signal);
       if (!response.ok) throw Object.assign(new Error(`the sound was answered with ${response.status}`), { response });
       const Source = sourceFor(MP3);
       if (Source) await this.#playAsItComes(new Source(), response.body.getReader());
-      else await this.#playWhole(await response.blob());
+      else this.#setSource(new Blob([await response.blob()], { type: MP3 }));
     } catch (error) {
       this.#fail(error);
     }
   }
 
+  pause() {
+    this.#isWanted = false;
+    this.audio.pause();
+    this.#setState("paused");
+    soundsNot(this);
+  }
+
   /** End it for good. */
   stop() {
-    if (this.#close("stopped") && this.#hasStarted) this.options.onEnded?.({ stopped: true });
+    this.#end("stopped", () => this.#hasStarted && this.options.onEnded?.({ stopped: true }));
   }
 
   destroy() {
     this.#close("stopped");
+    soundsNot(this);
     this.element.remove();
   }
 
@@ -70,7 +79,6 @@ class StreamPlayer {
     const { signal } = this.#reading;
     this.audio.disableRemotePlayback = true; // Safari's kind of source asks for it
     this.#setSource(source);
-    this.#play();
     await once(source, "sourceopen", signal);
     const buffer = source.addSourceBuffer(MP3);
     for (;;) {
@@ -82,35 +90,36 @@ class StreamPlayer {
     source.endOfStream();
   }
 
-  async #playWhole(blob) {
-    this.#setSource(new Blob([blob], { type: MP3 }));
-    await this.#play();
-  }
-
   #setSource(source) {
     this.#url = URL.createObjectURL(source);
     this.audio.src = this.#url;
+    if (this.#isWanted) this.#play();
   }
 
   async #play() {
+    this.#isWanted = true;
+    soundsNow(this);
+    this.#setState("loading");
+    if (!this.#url) return; // it begins when there is something
     try {
       await this.audio.play();
     } catch (error) {
       if (error.name === "AbortError") return; // paused before it sounded
-      if (error.name === "NotAllowedError") this.#setState("blocked"); // the browser wants a gesture first
-      else this.#fail(error);
+      if (error.name !== "NotAllowedError") return this.#fail(error);
+      this.pause();
+      this.#setState("blocked"); // the browser wants a gesture first
     }
   }
 
   #toggle() {
     if (!this.#hasStarted) this.start();
-    else if (this.audio.paused) this.#play();
-    else this.audio.pause();
+    else if (this.#isWanted) this.pause();
+    else this.#play();
   }
 
   #listen(audio) {
     audio.addEventListener("play", () => {
-      soundsNow(audio);
+      soundsNow(this);
       this.#setState("loading");
     });
     audio.addEventListener("playing", () => {
@@ -120,16 +129,22 @@ class StreamPlayer {
       this.options.onFirstSound?.();
     });
     audio.addEventListener("waiting", () => !audio.paused && this.#setState("loading"));
-    audio.addEventListener("pause", () => !audio.ended && this.#setState("paused"));
+    audio.addEventListener("pause", () => audio.paused && !audio.ended && this.#isWanted && this.pause()); // by a media key
     audio.addEventListener("timeupdate", () => {
       if (!this.#isOver) this.time.textContent = clock(audio.currentTime);
     });
-    audio.addEventListener("ended", () => this.#close("ended") && this.options.onEnded?.({ stopped: false }));
+    audio.addEventListener("ended", () => this.#end("ended", () => this.options.onEnded?.({ stopped: false })));
     audio.addEventListener("error", () => this.#fail(audio.error));
   }
 
   #fail(error) {
-    if (this.#close("error")) this.options.onError?.(error);
+    this.#end("error", () => this.options.onError?.(error));
+  }
+
+  #end(state, tell) {
+    if (!this.#close(state)) return;
+    tell();
+    soundsNoMore(this);
   }
 
   /** Read and sound no more; whether it did so until now. */

@@ -230,6 +230,24 @@ async def test_a_reply_is_silent_as_soon_as_it_is_cancelled(visitor: Visitor, fa
     fake.script.release()
 
 
+async def test_replies_that_play_by_themselves_wait_for_each_other(visitor: Visitor, fake: FakeOpenAI) -> None:
+    await visitor.start()
+    fake.script.add("chat", Answer(text=f"{TWO_SENTENCES} " * 10, when="one"))
+    await visitor.page.get_by_role("button", name="Speak replies to texts").click()
+    await visitor.say("one")
+    await visitor.say("two")
+    one, two = visitor.turns.nth(0), visitor.turns.nth(1)
+    await visitor.answered("You said: two")
+    await expect(two.get_by_role("button", name="Download")).to_be_visible()
+    assert await two.locator("audio").evaluate("audio => audio.paused")
+    assert not await one.locator("audio").evaluate("audio => audio.paused")
+    await one.locator("audio").evaluate("audio => { audio.currentTime = audio.buffered.end(0) - 0.5; }")
+    await expect(two.locator(".player")).to_have_attribute("data-state", "playing")
+    await one.get_by_role("button", name="Play").click()
+    await expect(one.locator(".player")).to_have_attribute("data-state", "playing")
+    await expect(two.locator(".player")).not_to_have_attribute("data-state", "playing")
+
+
 async def test_a_file_is_a_voice_note_too_and_what_is_none_is_told(visitor: Visitor, fake: FakeOpenAI) -> None:
     await visitor.start()
     await visitor.choose(SAMPLES / "en_03_opus.ogg")
