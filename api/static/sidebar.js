@@ -180,7 +180,8 @@ export class Sidebar {
       { name: t("agent.delete_item"), icon: "trash", isDanger: true, act: () => deleteAgent(this.collection, agent) },
     ]);
     const rows = sessions.map((session) => this.#session(session));
-    const none = !rows.length && !wanted && h("li", { class: "quiet side-empty" }, t("side.no_sessions"));
+    const isKnown = !wanted && !this.collection.hasMore; // what it has may come with those that are not loaded yet
+    const none = !rows.length && isKnown && h("li", { class: "quiet side-empty" }, t("side.no_sessions"));
     return h(
       "section",
       { class: "group" },

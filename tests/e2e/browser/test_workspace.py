@@ -85,3 +85,20 @@ async def test_a_recording_is_given_up_only_when_one_says_so(visitor: Visitor, p
     await expect(page.get_by_role("heading", name="Another", exact=True)).to_be_visible()
     await visitor.state("idle")
     assert len((await parley.http.get(f"{API}/session")).json()["items"]) == 2
+
+
+async def test_an_agent_whose_conversations_are_not_loaded_yet_is_not_said_to_have_none(
+    visitor: Visitor, parley: Live
+) -> None:
+    page = visitor.page
+    await parley.session(name="The oldest")
+    busy, _ = await parley.agent(name="Busy"), await parley.agent(name="Idle")
+    for number in range(100):
+        await parley.session(agent_id=busy["id"], name=f"Number {number}")
+    none = page.get_by_text("No conversations yet")
+    await visitor.open()
+    await expect(page.locator("a.session")).to_have_count(100)
+    await expect(none).to_have_count(0)
+    await page.get_by_role("button", name="Show more").click()
+    await expect(page.get_by_role("link", name="The oldest", exact=True)).to_be_visible()
+    await expect(none).to_have_count(1)
