@@ -7,6 +7,7 @@ import { Signals } from "./signals.js";
 import { isUnanswered, isUnfinished, newTurn, outgoingTurn, takeEvent, takeJob, takeMessage } from "./turns.js";
 
 const PAGE = 60; // messages
+const RECENT = 20; // of them, when one comes back
 const JOBS = 50;
 const QUEUE_PACE = 4; // those that wait behind the one that is followed are looked at less often
 const MOST_POLLED = 4;
@@ -31,14 +32,11 @@ export class Conversation extends Signals {
 
   /** Load the newest page and go on with what is under way. Raises Problem and Unreachable. */
   async open() {
-    const [page, jobs] = await Promise.all([
-      this.#messages(null),
-      list("job", { session_id: this.session.id, limit: JOBS }, { signal: this.#closed.signal }),
-    ]);
+    const [page, jobs] = await Promise.all([this.#messages(null), this.#jobs()]);
     this.#merge(page.items);
     this.#cursor = page.next_cursor;
     this.hasOlder = page.next_cursor !== null;
-    this.#takeJobs(jobs.items);
+    this.#takeJobs(jobs);
     await this.#lookUpUnanswered();
     this.isOpen = true;
     for (const submit of unsent(this.session.id)) this.#dispatch(outgoingTurn(submit));
@@ -68,15 +66,31 @@ export class Conversation extends Signals {
     this.#attend();
   }
 
-  /** Look whether there is more than this page knows: another tab, or a program, may have said something. */
+  /** Look what this page does not know: elsewhere something may have been said, tried again, or deleted. */
   async refresh() {
     if (!this.isOpen) return;
-    const known = new Set(this.turns);
-    const page = await this.#messages(null, 20);
-    this.#merge(page.items);
+    try {
+      this.#merge(await this.#missed());
+    } catch (error) {
+      if (isGone(error)) this.emit("deleted");
+      throw error;
+    }
+    this.#takeJobs(await this.#jobs());
     await this.#lookUpUnanswered();
-    for (const turn of this.turns) if (!known.has(turn)) this.emit("turn", turn);
+    for (const turn of this.turns.toReversed()) this.emit("turn", turn); // a new one is put before the one after it
     this.#attend();
+  }
+
+  /** The newest messages, down to one that came from the list before: what was said here does not tell what came between. */
+  async #missed() {
+    const known = new Set(this.turns.filter((turn) => turn.seq !== null).map((turn) => turn.jobId));
+    const missed = [];
+    let page = { next_cursor: null };
+    do {
+      page = await this.#messages(page.next_cursor, RECENT);
+      missed.push(...page.items);
+    } while (page.next_cursor && !page.items.some((message) => known.has(message.job_id)));
+    return missed;
   }
 
   /** Say something in text. */
@@ -130,8 +144,7 @@ export class Conversation extends Signals {
       if (!(error instanceof Problem && error.status === 409)) throw error;
       takeJob(turn, await get(`job/${turn.jobId}`)); // it has ended meanwhile: show how
     }
-    if (verb === "retry") Object.assign(turn, { place: { last: null }, sentences: 0 });
-    else if (!isUnfinished(turn)) this.#moveUp(turn);
+    if (verb === "cancel" && !isUnfinished(turn)) this.#moveUp(turn);
     this.emit("turn", turn);
     this.#attend();
   }
@@ -139,6 +152,10 @@ export class Conversation extends Signals {
   #messages(cursor, limit = PAGE) {
     const path = `message/conversation/${this.session.id}`;
     return list(path, { order: "newest", limit, cursor }, { signal: this.#closed.signal });
+  }
+
+  async #jobs() {
+    return (await list("job", { session_id: this.session.id, limit: JOBS }, { signal: this.#closed.signal })).items;
   }
 
   #merge(messages) {
@@ -159,10 +176,11 @@ export class Conversation extends Signals {
     return this.turns.find((turn) => turn.jobId === jobId);
   }
 
+  /** Take in what is not known better: those under way are followed. */
   #takeJobs(jobs) {
     for (const job of jobs) {
       const turn = this.#byJob(job.id);
-      if (turn) takeJob(turn, job);
+      if (turn && (!turn.job || turn.job.status === "failed")) takeJob(turn, job);
     }
   }
 
@@ -271,7 +289,9 @@ export class Conversation extends Signals {
     try {
       await get(`session/${this.session.id}`, { signal: this.#closed.signal });
     } catch (error) {
-      if (error instanceof Problem && error.status === 404) this.emit("deleted");
+      if (isGone(error)) this.emit("deleted");
     }
   }
 }
+
+const isGone = (error) => error instanceof Problem && error.status === 404;

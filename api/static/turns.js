@@ -26,6 +26,8 @@ export function takeMessage(turn, message) {
 
 /** Take in the job as the API shows it. */
 export function takeJob(turn, job) {
+  const runsAgain = turn.job && ENDED.has(turn.job.status) && !ENDED.has(job.status);
+  if (runsAgain) Object.assign(turn, { place: { last: null }, sentences: 0 });
   turn.job = job;
   turn.jobId = job.id;
   const { result } = job;

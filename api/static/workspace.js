@@ -200,7 +200,10 @@ export class Workspace {
     );
     this.#composer.open(session.id);
     conversation.on("heard", (turn, event, data) => this.#heard(session, turn, event, data));
-    conversation.on("deleted", () => this.collection.forgetSession(session.id));
+    conversation.on("deleted", () => {
+      toast(t("talk.gone"), { isError: true });
+      this.collection.forgetSession(session.id);
+    });
     if (this.wantsFocus || matchMedia("(pointer: fine)").matches) this.#composer.focus();
     this.wantsFocus = false;
   }

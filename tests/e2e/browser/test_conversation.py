@@ -10,6 +10,7 @@ from tests.conftest import SAMPLES
 from tests.e2e.browser.conftest import base_of
 from tests.e2e.browser.person import Person
 from tests.e2e.browser.watch import Watch
+from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live
 
@@ -86,3 +87,54 @@ async def _drop(page: Page, data: bytes, name: str, kind: str) -> None:
     )
     for event in ("dragover", "drop"):
         await page.dispatch_event("main", event, {"dataTransfer": dropped})
+
+
+async def come_back(person: Person) -> None:
+    """To a tab that was not seen for a while."""
+    await person.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def session_of(person: Person) -> str:
+    """The conversation that is open."""
+    return re.sub(".*/s/", "", person.page.url)
+
+
+async def test_what_was_said_elsewhere_meanwhile_is_all_there_and_in_its_place(ann: Person, parley: Live) -> None:
+    await ann.write("Mine, first")
+    await ann.hears_back("You said: Mine, first")
+    await ann.page.reload()
+    await ann.hears_back("You said: Mine, first")
+    elsewhere = [f"Elsewhere {number}" for number in range(15)]
+    for text in elsewhere:
+        job = await parley.text(session_of(ann), text)
+    await parley.done(job)
+    await ann.write("Mine, last")
+    await ann.hears_back("You said: Mine, last")
+    await come_back(ann)
+    said = ann.page.locator(".message.mine .words")
+    await expect(said).to_have_text(["Mine, first", *elsewhere, "Mine, last"])
+
+
+async def test_what_failed_and_was_retried_elsewhere_shows_its_reply(
+    ann: Person, parley: Live, fake: FakeOpenAI
+) -> None:
+    fake.script.add("chat", Answer(status=401))
+    await ann.write("Are you there?")
+    await expect(ann.button("stage.retry")).to_be_visible()
+    (job,) = (await parley.http.get(f"{API}/job")).json()["items"]
+    await parley.done((await parley.http.post(f"{API}/job/{job['id']}/retry")).json())
+    await come_back(ann)
+    await ann.hears_back("You said: Are you there?")
+    await expect(state(ann)).to_have_count(0)
+
+
+async def test_a_conversation_that_was_deleted_elsewhere_is_told_and_left(
+    ann: Person, parley: Live, watch: Watch
+) -> None:
+    watch.allow("status of 404")
+    session_id = session_of(ann)
+    assert (await parley.http.delete(f"{API}/session/{session_id}")).is_success
+    await come_back(ann)
+    await expect(ann.page.get_by_text("This conversation is gone.")).to_be_visible()
+    await expect(ann.text).to_have_count(0)
+    assert session_id not in ann.page.url
