@@ -116,8 +116,15 @@ export class TurnView {
 
   #actions() {
     const { turn, stage, does } = this;
-    const button = (name, what, act) =>
-      h("button", { type: "button", class: "ghost-button small", onclick: () => act(turn) }, icon(what), t(name));
+    const button = (name, what, act) => {
+      const once = async () => {
+        it.disabled = true; // asked twice, the second would be refused
+        await act(turn);
+        it.disabled = false;
+      };
+      const it = h("button", { type: "button", class: "ghost-button small", onclick: once }, icon(what), t(name));
+      return it;
+    };
     const discard = button("stage.discard", "close", does.discard);
     if (stage === "unsent" && !NEVER.includes(turn.outgoing.error.status))
       return [button("stage.send_again", "retry", does.resend), discard];

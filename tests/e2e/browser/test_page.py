@@ -314,6 +314,18 @@ async def test_what_failed_says_why_and_is_retried(visitor: Visitor, fake: FakeO
     await visitor.answered("You said: Hello")
 
 
+async def test_a_double_click_retries_once(visitor: Visitor, fake: FakeOpenAI) -> None:
+    await visitor.start()
+    fake.script.add("chat", Answer(status=401))
+    await visitor.say("Hello")
+    asked: asyncio.Queue[Route] = asyncio.Queue()
+    await visitor.page.route("**/retry", lambda route: asked.put(route))
+    await visitor.turns.last.get_by_role("button", name="Retry").dblclick()
+    await (await asked.get()).continue_()
+    await visitor.answered("You said: Hello")
+    assert asked.empty()
+
+
 async def test_a_reload_in_the_middle_of_a_job_loses_nothing(visitor: Visitor, fake: FakeOpenAI) -> None:
     await visitor.start()
     fake.script.add("chat", Answer(pieces=["It begins ", "and ends."], chunk_delay_s=0.5, hold=True))
