@@ -124,9 +124,7 @@ export class ConversationView {
     const view = this.#viewOf(turn);
     this.list.insertBefore(view.element, this.#views.get(next)?.element ?? null);
     this.#showHints();
-    if (!turn.outgoing) return;
-    for (const other of this.#views.values()) other.settle();
-    this.toEnd();
+    if (turn.outgoing) this.toEnd();
   }
 
   #drop(turn) {

@@ -1,7 +1,20 @@
 // The player of a stored sound: its wave, place, speed and file.
 
 import { seekable } from "./seek.js";
-import { clock, iconButton, limiter, make, rename, setIcon, soundsNoMore, soundsNot, soundsNow } from "./sound-parts.js";
+import {
+  chooseSpeed,
+  chosenSpeed,
+  clock,
+  firstSpeed,
+  iconButton,
+  limiter,
+  make,
+  rename,
+  setIcon,
+  soundsNoMore,
+  soundsNot,
+  soundsNow,
+} from "./sound-parts.js";
 import { drawWave, pictureOf } from "./wave.js";
 
 export { createStreamPlayer } from "./stream-player.js";
@@ -14,13 +27,12 @@ const loaded = new Set(); // the longest loaded first
 const loadOne = limiter(3);
 const players = new WeakMap(); // by their elements, for the observer
 let observer = null;
-let chosenSpeed = null; // of all players
 
 /**
  * A player that costs next to nothing until it is seen or played: `{element, play(), pause(), stop(), destroy()}`.
  *
  * `load(signal)` brings the sound as a Blob. `speed` is where the first player begins, and `onSpeed(rate)` is told of every
- * change, which holds for all players. `compact` leaves out what a recording that is not yet sent does not need.
+ * change, which holds for all players. `at` is where it begins, in seconds. `compact` leaves out what a recording that is not yet sent does not need.
  */
 export function createPlayer(options) {
   return new Player(options);
@@ -39,11 +51,12 @@ class Player {
   #isSeen = false;
   #isWanted = false; // asked to play, whether or not it sounds yet
 
-  constructor({ label, messageId, durationS, speed, ...options }) {
+  constructor({ label, messageId, durationS, speed, at = 0, ...options }) {
     this.options = options;
     this.t = options.t;
     this.#length = durationS || 0;
-    chosenSpeed ??= speed ?? 1;
+    this.#place = at;
+    firstSpeed(speed);
     const { t } = options;
     this.element = make("div", { class: "player", dir: "ltr", role: "group", "aria-label": label ?? t("play.group") });
     if (messageId !== undefined) this.element.dataset.messageId = messageId;
@@ -74,7 +87,7 @@ class Player {
     try {
       await this.#ready();
       if (!this.#isWanted) return;
-      this.#setSpeed(chosenSpeed);
+      this.setSpeed(chosenSpeed);
       await this.#audio.play();
     } catch (error) {
       if (error.name === "NotAllowedError") this.pause(); // the browser wants a gesture first
@@ -94,6 +107,12 @@ class Player {
     this.pause();
     this.#seek(0);
     soundsNoMore(this);
+  }
+
+  setSpeed(rate) {
+    this.#audio.defaultPlaybackRate = rate;
+    this.#audio.playbackRate = rate;
+    if (this.#speed) this.#speed.value = String(rate);
   }
 
   destroy() {
@@ -134,8 +153,8 @@ class Player {
     if (this.options.compact) return;
     this.#speed = speedChoice(this.t, this.options.lang);
     this.#speed.addEventListener("change", () => {
-      chosenSpeed = Number(this.#speed.value);
-      this.#setSpeed(chosenSpeed);
+      chooseSpeed(Number(this.#speed.value));
+      this.setSpeed(chosenSpeed);
       this.options.onSpeed?.(chosenSpeed);
     });
     const download = iconButton("player-download", "download", this.t("play.download"));
@@ -234,12 +253,6 @@ class Player {
     this.#place = Math.max(0, Math.min(seconds, this.#length));
     if (this.#url) this.#audio.currentTime = this.#place;
     this.#show();
-  }
-
-  #setSpeed(rate) {
-    this.#audio.defaultPlaybackRate = rate;
-    this.#audio.playbackRate = rate;
-    if (this.#speed) this.#speed.value = String(rate);
   }
 
   #setState(state) {

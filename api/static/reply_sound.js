@@ -1,7 +1,7 @@
 // The sound of a reply: offered or played while it is being made, and a player of the whole once it is there.
 
 import { send } from "./api.js";
-import { fill, h } from "./dom.js";
+import { h } from "./dom.js";
 import { language, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { createPlayer, createStreamPlayer } from "./player.js";
@@ -10,7 +10,7 @@ import { leaveTurn, waitForTurn } from "./sound-parts.js";
 import { isBeingSpoken, isCancelled } from "./turns.js";
 
 /** A player of a message's sound, which is fetched with the token that an address could not carry. */
-export function playerOf({ id, audio, blob, durationS, at }, label) {
+export function playerOf({ id, audio, blob, durationS, at }, label, place) {
   const load = async (signal) => blob ?? (await send("GET", audio.url, { signal })).blob();
   const downloadName = t("talk.download_name", { date: (at ?? new Date().toISOString()).slice(0, 19).replace(/[T:]/g, "-") });
   const onSpeed = (rate) => {
@@ -27,13 +27,14 @@ export function playerOf({ id, audio, blob, durationS, at }, label) {
     label,
     speed: settings.speed,
     onSpeed,
+    at: place,
   });
 }
 
 /** One reply's sound, in its place. `mayPlay()` says whether it may begin by itself now. */
 export class ReplySound {
   #player = null; // of what is being made, or of the whole
-  #shown = null; // "offer", "stream", or the address of the whole
+  #shown = null; // "offer", "stream", "over", or the address of the whole
   #wasHeard = false; // or will be, when its turn comes
 
   constructor(place, mayPlay) {
@@ -46,17 +47,11 @@ export class ReplySound {
   update(turn) {
     this.turn = turn;
     const url = turn.reply?.isWhole ? turn.reply.audio?.url : null;
-    if (this.#shown === "stream" && turn.sentences > 0 && !isCancelled(turn)) return; // its own end tells
+    const isHeard = this.#shown === "stream" && turn.sentences > 0 && !isCancelled(turn);
+    if (isHeard && !(url && this.#player.isPaused)) return; // its own end tells
     if (url) this.#showWhole(turn, url);
     else if (isBeingSpoken(turn)) this.#showMaking(turn);
     else if (this.#shown) this.#clear();
-  }
-
-  /** The whole for what was paused while it was made: there one can seek, and keep it. */
-  settle(turn) {
-    if (this.#shown !== "stream" || this.#player.element.dataset.state !== "paused" || !turn.reply?.audio) return;
-    this.#clear();
-    this.update(turn);
   }
 
   /** Nobody wants to hear it: what sounds is silent at once, and nothing begins by itself any more. */
@@ -77,42 +72,51 @@ export class ReplySound {
   }
 
   #offer(turn) {
-    this.#clear();
-    this.#shown = "offer";
-    this.place.hidden = false;
     const listen = h(
       "button",
       { type: "button", class: "ghost-button", onclick: () => this.#listen(turn) },
       icon("speaker"),
       t("talk.listen_now"),
     );
-    fill(this.place, listen);
+    this.#show("offer", h("div", {}, listen));
   }
 
   #listen(turn) {
-    this.#clear();
-    this.#shown = "stream";
     this.#wasHeard = true;
-    this.place.hidden = false;
     const over = () => {
       if (this.#shown !== "stream") return;
-      this.#clear();
+      this.#shown = "over";
       this.update(turn);
     };
-    const open = (signal) => send("GET", `job/${turn.jobId}/audio?stream=1`, { signal });
-    this.#player = createStreamPlayer({ open, t, lang: language(), onEnded: over, onError: over });
-    this.place.replaceChildren(this.#player.element);
-    this.#player.start();
+    const player = createStreamPlayer({
+      open: (signal) => send("GET", `job/${turn.jobId}/audio?stream=1`, { signal }),
+      t,
+      lang: language(),
+      speed: settings.speed,
+      onPaused: () => this.update(turn),
+      onEnded: over,
+      onError: over,
+    });
+    this.#show("stream", player.element, player);
+    player.start();
   }
 
+  /** The whole goes on where what was paused while it was made was. */
   #showWhole(turn, url) {
     if (this.#shown === url) return;
-    this.#clear();
-    this.#shown = url;
-    this.place.hidden = false;
-    this.#player = playerOf(turn.reply, t("talk.spoken_reply"));
-    this.place.replaceChildren(this.#player.element);
+    const player = playerOf(turn.reply, t("talk.spoken_reply"), this.#player?.seconds);
+    this.#show(url, player.element, player);
     if (turn.job) this.#waitForTurn(turn);
+  }
+
+  #show(shown, element, player = null) {
+    const hadFocus = this.place.contains(document.activeElement);
+    this.#clear();
+    this.#shown = shown;
+    this.#player = player;
+    this.place.hidden = false;
+    this.place.replaceChildren(element);
+    if (hadFocus) element.querySelector("button").focus();
   }
 
   get #mayBegin() {

@@ -101,6 +101,19 @@ function next() {
   while (!sounding && waiting.length) waiting.shift()();
 }
 
+export let chosenSpeed = null; // of all players
+
+/** Begin with this speed, unless there is one. */
+export function firstSpeed(rate = 1) {
+  chosenSpeed ??= rate;
+}
+
+/** Play all at this speed from now on. */
+export function chooseSpeed(rate) {
+  chosenSpeed = rate;
+  sounding?.setSpeed(rate);
+}
+
 /** Do what ends in a promise at most `most` at a time, in the order asked. */
 export function limiter(most) {
   const waiting = [];

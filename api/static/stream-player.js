@@ -1,6 +1,17 @@
 // The player of a reply that is still being spoken: it sounds from the first sentence on.
 
-import { clock, iconButton, make, rename, setIcon, soundsNoMore, soundsNot, soundsNow } from "./sound-parts.js";
+import {
+  chosenSpeed,
+  clock,
+  firstSpeed,
+  iconButton,
+  make,
+  rename,
+  setIcon,
+  soundsNoMore,
+  soundsNot,
+  soundsNow,
+} from "./sound-parts.js";
 
 const MP3 = "audio/mpeg";
 const KEPT_S = 10; // of what was heard, when the browser's buffer is full
@@ -9,7 +20,7 @@ const KEPT_S = 10; // of what was heard, when the browser's buffer is full
  * A player of what is being made: `{element, start(), pause(), stop(), destroy()}`.
  *
  * `open(signal)` answers with the Response whose body is the sound. `onFirstSound` is called when it begins to sound,
- * `onEnded({stopped})` when it has ended or was stopped by hand, and `onError(error)` when it cannot be heard to its end:
+ * `onPaused` whenever it is paused, `onEnded({stopped})` when it has ended or was stopped by hand, and `onError(error)` when it cannot be heard to its end:
  * what sounded is not how the reply begins any more. An answer that is not ok is in `error.response`.
  */
 export function createStreamPlayer(options) {
@@ -25,7 +36,8 @@ class StreamPlayer {
   #isOver = false;
 
   constructor(options) {
-    const { t } = options;
+    const { t, speed } = options;
+    firstSpeed(speed);
     this.options = options;
     this.toggle = iconButton("player-play", "play", t("play.play"));
     this.time = make("span", { class: "player-time" }, clock(0));
@@ -62,6 +74,21 @@ class StreamPlayer {
     this.audio.pause();
     this.#setState("paused");
     soundsNot(this);
+    this.options.onPaused?.();
+  }
+
+  setSpeed(rate) {
+    this.audio.defaultPlaybackRate = rate;
+    this.audio.playbackRate = rate;
+  }
+
+  get isPaused() {
+    return !this.#isWanted;
+  }
+
+  /** How far it has sounded. */
+  get seconds() {
+    return this.audio.currentTime;
   }
 
   /** End it for good. */
@@ -99,6 +126,7 @@ class StreamPlayer {
   async #play() {
     this.#isWanted = true;
     soundsNow(this);
+    this.setSpeed(chosenSpeed);
     this.#setState("loading");
     if (!this.#url) return; // it begins when there is something
     try {
@@ -152,6 +180,7 @@ class StreamPlayer {
     if (this.#isOver) return false;
     this.#setState(state);
     this.#isOver = true;
+    this.#isWanted = false;
     this.#reading.abort();
     this.audio.pause();
     this.toggle.disabled = true;

@@ -44,11 +44,6 @@ export class TurnView {
     this.reply.element.hidden = !turn.reply?.text && this.reply.sound.hidden;
   }
 
-  /** Somebody goes on with the conversation: what was paused is put away. */
-  settle() {
-    this.replySound.settle(this.turn);
-  }
-
   /** Let go of its players. */
   destroy() {
     clearTimeout(this.#timer);

@@ -230,6 +230,30 @@ async def test_a_reply_is_silent_as_soon_as_it_is_cancelled(visitor: Visitor, fa
     fake.script.release()
 
 
+async def test_a_reply_being_spoken_keeps_the_speed_and_when_paused_its_place(
+    visitor: Visitor, fake: FakeOpenAI
+) -> None:
+    await visitor.start()
+    await visitor.page.get_by_role("button", name="Speak replies to texts").click()
+    await visitor.say("Hello")
+    await visitor.answered("You said: Hello")
+    await visitor.page.get_by_role("combobox", name="Speed").select_option("1.5")
+    fake.script.add("chat", Answer(text=TWO_SENTENCES))
+    fake.script.add("speech", Answer(hold=True, when="second"))
+    await visitor.say("Tell me something.")
+    player, audio = visitor.turns.last.locator(".player"), visitor.turns.last.locator("audio")
+    assert await visitor.level(audio) > LOUD
+    assert await audio.evaluate("audio => audio.playbackRate") == 1.5
+    await player.get_by_role("button", name="Pause").click()
+    place = await visitor.seconds(audio)
+    fake.script.release()
+    await visitor.answered("And this is the second sentence of it.")
+    await expect(player.get_by_role("button", name="Download")).to_be_visible()
+    await expect(player.get_by_role("button", name="Play")).to_be_focused()
+    await expect(player).to_have_attribute("data-drawn", "")
+    assert await visitor.seconds(audio) == pytest.approx(place, abs=0.1)
+
+
 async def test_replies_that_play_by_themselves_wait_for_each_other(visitor: Visitor, fake: FakeOpenAI) -> None:
     await visitor.start()
     fake.script.add("chat", Answer(text=f"{TWO_SENTENCES} " * 10, when="one"))
