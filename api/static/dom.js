@@ -30,6 +30,20 @@ export function fill(element, ...children) {
   return element;
 }
 
+/** Make an element hold what another does, and leave alone what it holds already: a selection stays, and the focus. */
+export function become(element, other) {
+  const [held, wanted] = [[...element.childNodes], [...other.childNodes]];
+  for (const [at, node] of wanted.entries()) {
+    const old = held[at];
+    if (!old) element.append(node);
+    else if (old.isEqualNode(node)) continue;
+    else if (old instanceof Text && node.data?.startsWith(old.data)) old.appendData(node.data.slice(old.length));
+    else if (old instanceof Element && old.cloneNode().isEqualNode(node.cloneNode())) become(old, node);
+    else old.replaceWith(node);
+  }
+  for (const old of held.slice(wanted.length)) old.remove();
+}
+
 let ids = 0;
 
 /** An id that no other element has. */

@@ -1,6 +1,6 @@
 // One turn on the screen: what was said, what is going on, and the reply.
 
-import { fill, h } from "./dom.js";
+import { become, fill, h } from "./dom.js";
 import { moment, t } from "./i18n.js";
 import { icon } from "./icons.js";
 import { directionOf, rendered } from "./markdown.js";
@@ -91,7 +91,7 @@ export class TurnView {
     this.#drawn.reply = text;
     this.reply.words.hidden = !text;
     this.reply.words.dir = directionOf(text);
-    this.reply.words.replaceChildren(...(text ? [rendered(text)] : []));
+    become(this.reply.words, rendered(text));
   }
 
   #showState() {

@@ -48,6 +48,22 @@ async def test_a_text_is_answered_word_by_word_in_markdown(visitor: Visitor, fak
     await expect(visitor.message).to_have_value("")
 
 
+async def test_what_is_selected_or_focused_stays_while_the_reply_goes_on(visitor: Visitor, fake: FakeOpenAI) -> None:
+    page = visitor.page
+    await visitor.start()
+    pieces = ["**Breakfast** is at eight.\n\n```\nopen the door\n```\n\nGood", " night.", "\n\nAnd sleep well."]
+    fake.script.add("chat", Answer(pieces=pieces, chunk_delay_s=1.5))
+    await visitor.say("When is breakfast?")
+    await page.locator(".theirs strong").evaluate("words => getSelection().selectAllChildren(words)")
+    await page.get_by_role("button", name="Copy code").focus()
+    await visitor.answered("And sleep well.")
+    assert await page.evaluate("String(getSelection())") == "Breakfast"
+    await expect(page.get_by_role("button", name="Copy code")).to_be_focused()
+    await expect(visitor.replies.locator("p")).to_have_text(
+        ["Breakfast is at eight.", "Good night.", "And sleep well."]
+    )
+
+
 async def test_html_in_messages_replies_and_names_is_text(visitor: Visitor, fake: FakeOpenAI, parley: Live) -> None:
     await visitor.start()
     fake.script.add("chat", Answer(text=HOSTILE))
