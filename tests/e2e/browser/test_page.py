@@ -359,7 +359,7 @@ async def test_a_double_click_retries_once(visitor: Visitor, fake: FakeOpenAI) -
     fake.script.add("chat", Answer(status=401))
     await visitor.say("Hello")
     asked: asyncio.Queue[Route] = asyncio.Queue()
-    await visitor.page.route("**/retry", lambda route: asked.put(route))
+    await visitor.page.route("**/retry", asked.put)
     await visitor.turns.last.get_by_role("button", name="Retry").dblclick()
     await (await asked.get()).continue_()
     await visitor.answered("You said: Hello")
