@@ -81,8 +81,13 @@ async function show() {
 /** Go on in another language; whether one does. */
 async function chooseLanguage(lang) {
   if (workspace && !(await workspace.mayLeave())) return false;
+  try {
+    await applyLanguage(lang);
+  } catch {
+    notices.toast(t("app.language_failed"), { isError: true });
+    return false;
+  }
   settings.lang = lang;
-  await applyLanguage();
   await show();
   return true;
 }

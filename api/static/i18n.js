@@ -16,9 +16,8 @@ export function language() {
   return settings.lang ?? (/^ar\b/.test(navigator.language) ? "ar" : "en");
 }
 
-/** Load the words of the page's language, and make it known to the browser: its direction, voices of screen readers. */
-export async function applyLanguage() {
-  const lang = language();
+/** Load the words of a language, and make it known to the browser: its direction, voices of screen readers. */
+export async function applyLanguage(lang = language()) {
   words = { ...(await LOAD[lang]()).default, ...sound[lang] };
   document.documentElement.lang = lang;
   document.documentElement.dir = lang === "ar" ? "rtl" : "ltr";

@@ -21,6 +21,7 @@ export default {
   "app.more": "عرض المزيد",
   "app.loading": "جارٍ التحميل…",
   "app.language": "اللغة",
+  "app.language_failed": "تعذّر تحميل اللغة. حاول مرة أخرى حين يعود الاتصال.",
 
   "side.label": "الوكلاء والمحادثات",
   "side.open": "افتح قائمة المحادثات",

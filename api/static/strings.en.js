@@ -21,6 +21,7 @@ export default {
   "app.more": "Show more",
   "app.loading": "Loading…",
   "app.language": "Language",
+  "app.language_failed": "The language could not be loaded. Try again when you are connected.",
 
   "side.label": "Agents and conversations",
   "side.open": "Open the list of conversations",

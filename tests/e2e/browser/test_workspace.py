@@ -8,6 +8,7 @@ from playwright.async_api import Page, Route, expect
 
 from tests.e2e.browser.conftest import base_of
 from tests.e2e.browser.visitor import Visitor
+from tests.e2e.browser.watch import Watch
 from tests.live import API, Live
 
 
@@ -102,3 +103,17 @@ async def test_an_agent_whose_conversations_are_not_loaded_yet_is_not_said_to_ha
     await page.get_by_role("button", name="Show more").click()
     await expect(page.get_by_role("link", name="The oldest", exact=True)).to_be_visible()
     await expect(none).to_have_count(1)
+
+
+async def test_a_language_that_can_not_be_loaded_is_told_and_not_kept(visitor: Visitor, watch: Watch) -> None:
+    watch.allow("ERR_INTERNET_DISCONNECTED")
+    page = visitor.page
+    await visitor.start()
+    arabic = page.get_by_role("button", name="العربية", exact=True)
+    await page.context.set_offline(True)
+    await arabic.click()
+    await expect(page.get_by_text("The language could not be loaded.")).to_be_visible()
+    assert await page.evaluate("localStorage['parley.settings']") is None
+    await page.context.set_offline(False)
+    await arabic.click()
+    await expect(page.locator("html")).to_have_attribute("lang", "ar")
