@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { icon } from "./icons.js";
-import { announce, copy, toast } from "./notices.js";
+import { announce, announceState, copy, toast } from "./notices.js";
 import { wordsOf } from "./problems.js";
 import { stageWords, TurnView } from "./turn_view.js";
 import { isUnfinished } from "./turns.js";
@@ -117,7 +117,7 @@ export class ConversationView {
     if (known) {
       const before = known.stage;
       known.update();
-      if (known.stage && known.stage !== before && known.stage !== "writing") announce(stageWords(turn));
+      if (known.stage !== before && known.stage !== "writing") announceState(known.stage && stageWords(turn));
       return;
     }
     const next = this.conversation.turns[this.conversation.turns.indexOf(turn) + 1];

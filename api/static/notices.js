@@ -6,9 +6,10 @@ import { t } from "./i18n.js";
 import { icon } from "./icons.js";
 
 const SHOWN_MS = 6_000;
+const SETTLED_MS = 100;
 const PATIENCE_MS = 1_500; // a request that fails once is no outage yet
 
-const spoken = h("div", { class: "hidden", role: "status", "aria-live": "polite" });
+const spoken = h("div", { class: "hidden", role: "status", "aria-live": "polite", "aria-atomic": "false" });
 const toasts = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
 const banner = h("div", { class: "banner", role: "status", "aria-live": "polite", hidden: true });
 
@@ -21,12 +22,19 @@ export function install() {
   addEventListener("online", () => navigator.onLine && show(false));
 }
 
-/** Have words read out by a screen reader; the same words twice are read twice. */
+/** Have words read out by a screen reader, after those before them; the same words twice are read twice. */
 export function announce(words) {
-  spoken.textContent = "";
-  setTimeout(() => {
-    spoken.textContent = words;
-  }, 50);
+  const said = h("p", {}, words);
+  spoken.append(said);
+  setTimeout(() => said.remove(), SHOWN_MS);
+}
+
+let state = null;
+
+/** Have a state read out unless it is over at once; null: there is none any more. */
+export function announceState(words) {
+  clearTimeout(state);
+  if (words) state = setTimeout(announce, SETTLED_MS, words);
 }
 
 /** Show words in passing. Inside a dialog they would be behind it: it holds them then. */
@@ -47,7 +55,8 @@ export function toast(words, { isError = false } = {}) {
 
 /** Leave nothing of what was said to whoever comes next. */
 export function forget() {
-  spoken.textContent = "";
+  announceState(null);
+  spoken.replaceChildren();
   toasts.replaceChildren();
 }
 

@@ -465,10 +465,11 @@ async def test_states_and_replies_are_told_to_screen_readers(visitor: Visitor, f
     }"""
     await visitor.page.evaluate(watching)
     fake.script.add("chat", Answer(text="Here I am.", delay_s=0.3))
-    await visitor.say("Are you there?")
+    await visitor.choose(SAMPLES / "en_03_opus.ogg")
     await visitor.answered("Here I am.")
     await visitor.page.wait_for_function("told.some((one) => one.includes('Here I am.'))")
-    assert any("Thinking" in one for one in await visitor.page.evaluate("told"))
+    told = await visitor.page.evaluate("told")
+    assert any("Heard: " in one and "Thinking" in one for one in told), "one does not take the other's place"
 
 
 async def test_another_tab_that_goes_offline_says_so_and_sends_later(
