@@ -64,6 +64,16 @@ async def test_what_is_selected_or_focused_stays_while_the_reply_goes_on(visitor
     )
 
 
+async def test_columns_are_aligned_and_lists_begin_as_the_reply_says(visitor: Visitor, fake: FakeOpenAI) -> None:
+    await visitor.start()
+    fake.script.add("chat", Answer(text="| item | price | note |\n|---|---:|:---:|\n| Tea | 2 | hot |\n\n3. Coffee"))
+    await visitor.say("What is there?")
+    turn = await visitor.answered("Coffee")
+    aligned = "cells => cells.map((one) => getComputedStyle(one).textAlign.replace('-webkit-', ''))"
+    assert await turn.locator("th, td").evaluate_all(aligned) == ["start", "right", "center"] * 2
+    await expect(turn.locator("ol")).to_have_attribute("start", "3")
+
+
 async def test_html_in_messages_replies_and_names_is_text(visitor: Visitor, fake: FakeOpenAI, parley: Live) -> None:
     await visitor.start()
     fake.script.add("chat", Answer(text=HOSTILE))
