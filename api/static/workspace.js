@@ -17,6 +17,7 @@ import { deleteSession, editAgent, renameSession } from "./actions.js";
 import { settings } from "./settings.js";
 import { settingsDialog } from "./settings_dialog.js";
 import { nameOf, Sidebar } from "./sidebar.js";
+import { silence } from "./sound-parts.js";
 
 export class Workspace {
   #me = null;
@@ -64,7 +65,9 @@ export class Workspace {
     fill(root, this.shell);
     const { signal } = this.#off;
     addEventListener("hashchange", () => this.#route(), { signal });
-    addEventListener("keydown", (event) => event.key === "Escape" && !isCovered() && this.#drawer(false), { signal });
+    addEventListener("keydown", (event) => event.key === "Escape" && !event.isComposing && !isCovered() && this.#escape(), {
+      signal,
+    });
     document.addEventListener("visibilitychange", () => !document.hidden && this.#conversation?.refresh().catch(() => {}), {
       signal,
     });
@@ -298,6 +301,11 @@ export class Workspace {
     if (conversation?.isSending) this.#sending.set(conversation.session.id, conversation);
     else conversation?.close();
     this.#view = this.#composer = this.#conversation = null;
+  }
+
+  #escape() {
+    if (this.shell.classList.contains("is-open")) this.#drawer(false);
+    else silence();
   }
 
   #drawer(isOpen) {

@@ -280,7 +280,9 @@ async def test_a_reply_being_spoken_keeps_the_speed_and_when_paused_its_place(
     assert await visitor.seconds(audio) == pytest.approx(place, abs=0.1)
 
 
-async def test_replies_that_play_by_themselves_wait_for_each_other(visitor: Visitor, fake: FakeOpenAI) -> None:
+async def test_replies_that_play_by_themselves_wait_for_each_other_and_esc_silences_them(
+    visitor: Visitor, fake: FakeOpenAI
+) -> None:
     await visitor.start()
     fake.script.add("chat", Answer(text=f"{TWO_SENTENCES} " * 10, when="one"))
     await visitor.page.get_by_role("button", name="Speak replies to texts").click()
@@ -296,6 +298,8 @@ async def test_replies_that_play_by_themselves_wait_for_each_other(visitor: Visi
     await one.get_by_role("button", name="Play").click()
     await expect(one.locator(".player")).to_have_attribute("data-state", "playing")
     await expect(two.locator(".player")).not_to_have_attribute("data-state", "playing")
+    await visitor.page.keyboard.press("Escape")
+    await expect(one.locator(".player")).to_have_attribute("data-state", "paused")
 
 
 async def test_a_file_is_a_voice_note_too_and_what_is_none_is_told(visitor: Visitor, fake: FakeOpenAI) -> None:
