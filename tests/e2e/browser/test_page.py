@@ -74,6 +74,14 @@ async def test_columns_are_aligned_and_lists_begin_as_the_reply_says(visitor: Vi
     await expect(turn.locator("ol")).to_have_attribute("start", "3")
 
 
+async def test_html_keeps_its_lines(visitor: Visitor, fake: FakeOpenAI) -> None:
+    await visitor.start()
+    fake.script.add("chat", Answer(text="<ul>\n<li>One</li>\n</ul>\n\nAnd two."))
+    await visitor.say("What is there?")
+    await visitor.answered("And two.")
+    assert await visitor.replies.inner_text() == "<ul>\n<li>One</li>\n</ul>\n\nAnd two."
+
+
 async def test_html_in_messages_replies_and_names_is_text(visitor: Visitor, fake: FakeOpenAI, parley: Live) -> None:
     await visitor.start()
     fake.script.add("chat", Answer(text=HOSTILE))
