@@ -32,7 +32,8 @@ let observer = null;
  * A player that costs next to nothing until it is seen or played: `{element, play(), pause(), stop(), destroy()}`.
  *
  * `load(signal)` brings the sound as a Blob. `speed` is where the first player begins, and `onSpeed(rate)` is told of every
- * change, which holds for all players. `at` is where it begins, in seconds. `compact` leaves out what a recording that is not yet sent does not need.
+ * change, which holds for all players. `at` is where it begins, in seconds. `compact` leaves out what a recording that is
+ * not yet sent does not need.
  */
 export function createPlayer(options) {
   return new Player(options);

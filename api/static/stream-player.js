@@ -20,8 +20,9 @@ const KEPT_S = 10; // of what was heard, when the browser's buffer is full
  * A player of what is being made: `{element, start(), pause(), stop(), destroy()}`.
  *
  * `open(signal)` answers with the Response whose body is the sound. `onFirstSound` is called when it begins to sound,
- * `onPaused` whenever it is paused, `onEnded({stopped})` when it has ended or was stopped by hand, and `onError(error)` when it cannot be heard to its end:
- * what sounded is not how the reply begins any more. An answer that is not ok is in `error.response`.
+ * `onPaused` whenever it is paused, `onEnded({stopped})` when it has ended or was stopped by hand, and `onError(error)` when
+ * it cannot be heard to its end: what sounded is not how the reply begins any more. An answer that is not ok is in
+ * `error.response`.
  */
 export function createStreamPlayer(options) {
   return new StreamPlayer(options);
