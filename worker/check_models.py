@@ -26,7 +26,7 @@ from worker.providers.registry import Model, Models
 
 P = TypeVar("P", bound=Provider)
 
-QUESTION = [ChatMessage("user", "Answer with the one word: Hello")]
+QUESTION = [ChatMessage("system", "Be brief."), ChatMessage("user", "Answer with the one word: Hello")]
 SAID = "What time is it?"
 CLEAR = "en-us+f2"  # that recognisers understand best
 SHOWN_CHARS = 40
@@ -48,7 +48,7 @@ async def check_models(settings: Settings) -> tuple[str, bool]:
     try:
         note = await asyncio.to_thread(_note)
         probes = [
-            *_probes(models.chat(), _chat),
+            *_probes(models.chat(), lambda one: _chat(one, settings.max_reply_tokens)),
             *_probes(models.stt(), lambda one: _hear(one, note)),
             *_probes(models.tts(), _speak),
         ]
@@ -86,16 +86,18 @@ async def _probe(model: Model[P], ask: Ask[P]) -> tuple[Sequence[str], bool]:
     return (model.role, model.entry.id, "yes", latency, first_token, answer.said, ends_on), True
 
 
-async def _chat(model: Model[ChatProvider]) -> Answer:
+async def _chat(model: Model[ChatProvider], max_tokens: int) -> Answer:
+    """Ask as a job does whose reply is paid for, with a limit: what else a job sends is the same for all."""
     began = time.perf_counter()
     first: float | None = None
-    said = ""
-    streamed = model.provider.stream_chat(QUESTION, model=model.model, usage=ChatUsage())
+    said: list[str] = []
+    usage = ChatUsage(on_restart=said.clear)
+    streamed = model.provider.stream_chat(QUESTION, model=model.model, usage=usage, max_tokens=max_tokens)
     async with aclosing(streamed) as pieces:
         async for piece in pieces:
             first = first or time.perf_counter() - began
-            said += piece
-    return Answer(_short(said), first)
+            said.append(piece)
+    return Answer(_short("".join(said)), first)
 
 
 async def _hear(model: Model[SpeechToText], note: Audio) -> Answer:

@@ -121,7 +121,7 @@ async def _settle(worker: Worker, claim: Claim, failed: StepFailedError | None, 
         if failed is None:
             await save(worker, lambda db: _cancel(db, claim, turn))
         else:
-            await save(worker, lambda db: _fail(db, worker, claim, failed))
+            await save(worker, lambda db: _fail(db, worker, claim, failed, turn))
     except CancelRequestedError:
         await _settle(worker, claim, None, turn)
     except LeaseLostError:
@@ -136,12 +136,14 @@ async def _cancel(db: AsyncSession, claim: Claim, turn: Turn | None) -> None:
     await leases.cancelled(db, claim)
 
 
-async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFailedError) -> None:
+async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFailedError, turn: Turn | None) -> None:
     error = failed.error
     again = _is_transient(error) and claim.attempts_left > 1
     await leases.fence(db, claim)
     if failed.name != OUTSIDE:
         await steps.save_failed_step(db, claim, done=failed.done, code=error.code)
+    if turn:
+        await steps.save_usage(db, turn, failed.done)
     if again:
         delay_s = _delay_s(worker.settings.max_attempts - claim.attempts_left, error.retry_after)
         await leases.give_back(db, claim, delay_s=delay_s)

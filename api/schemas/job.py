@@ -29,7 +29,15 @@ EXAMPLE: JsonDict = {
             "model": "openai/gpt-transcribe",
         }
     ],
-    "result": {"message_id": None, "text": None, "language": "en", "transcript": "When is breakfast?", "audio": None},
+    "result": {
+        "message_id": None,
+        "text": None,
+        "language": "en",
+        "transcript": "When is breakfast?",
+        "finish_reason": None,
+        "reasoning": None,
+        "audio": None,
+    },
     "error": None,
     "created_at": "2026-11-20T09:00:00Z",
     "started_at": "2026-11-20T09:00:00.010Z",
@@ -44,7 +52,14 @@ EXAMPLE: JsonDict = {
 
 
 ADMIN_EXAMPLE: JsonDict = EXAMPLE | {
-    "result": {"message_id": None, "text": None, "language": "en", "transcript": "When is breakfast?"},
+    "result": {
+        "message_id": None,
+        "text": None,
+        "language": "en",
+        "transcript": "When is breakfast?",
+        "finish_reason": None,
+        "reasoning": None,
+    },
     "user_id": "01936b2e-0000-7000-8000-000000000004",
     "links": {
         "self": "/api/v1/admin/job/01936b2e-0000-7000-8000-000000000003",
@@ -77,6 +92,13 @@ class JobWords(BaseModel):
     text: str | None
     language: str | None
     transcript: str | None = Field(description="What the voice note said; null for a text message.")
+    finish_reason: str | None = Field(
+        description="Why the model ended its reply: `stop`; `length`, at its limit; `content_filter`, withheld from "
+        "there on; null when it did not say."
+    )
+    reasoning: str | None = Field(
+        description="What the model thought before it answered, if its agent has `show_reasoning`."
+    )
 
 
 class JobResult(JobWords):
@@ -190,4 +212,6 @@ def _words(view: JobView) -> dict[str, Any] | None:
         "text": view.reply.text if view.reply else None,
         "language": view.reply.language if view.reply else heard,
         "transcript": transcript,
+        "finish_reason": view.reply.finish_reason if view.reply else None,
+        "reasoning": view.reply.reasoning if view.reply else None,
     }

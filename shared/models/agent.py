@@ -85,6 +85,10 @@ class AgentBase(SQLModel):
         description="The language to assume until one was heard; null: the first of `languages`, else English.",
     )
 
+    show_reasoning: bool = Field(
+        default=False, description="Whether its jobs show what the model thought before it answered."
+    )
+
     def voice_in(self, language: str) -> str | None:
         """The voice for a language; None is the speech model's own."""
         return self.voices.get(language, self.voice)

@@ -26,7 +26,11 @@ class MessageKind(StrEnum):
 
 
 class Message(Row, table=True):
-    """`text` is null until a voice note is transcribed, empty when it held no speech."""
+    """`text` is null until a voice note is transcribed, empty when it held no speech.
+
+    A reply's `finish_reason` says why it ended, null when nobody knows. `reasoning` is what its model thought, kept if
+    its agent wants that: its job shows it, and no message.
+    """
 
     owner_id: UUID
     session_id: UUID = Field(foreign_key="session.id", ondelete="CASCADE")
@@ -36,6 +40,8 @@ class Message(Row, table=True):
     kind: MessageKind = Field(sa_type=stored(MessageKind))
     text: str | None = Field(default=None, sa_type=SqlText)
     language: str | None = Field(default=None, max_length=2)
+    finish_reason: str | None = Field(default=None, max_length=20)
+    reasoning: str | None = Field(default=None, sa_type=SqlText)
     blob_id: UUID | None = Field(default=None, foreign_key="blob.id", ondelete="SET NULL", index=True)
 
     __table_args__ = (

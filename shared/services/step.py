@@ -67,7 +67,7 @@ async def save_reply(
         await _drop_other_words(db, turn, spoken)
     if turn.message.kind == MessageKind.TEXT:
         await _save_heard(db, turn, language=language)
-    turn.reply = _answer(turn, text=text, language=language)
+    turn.reply = _answer(turn, done, text=text, language=language)
     await messages.add_all(db, [turn.reply])
     await _save_step(db, turn, done)
     if not turn.job.reply_audio:
@@ -88,7 +88,7 @@ async def save_replies(db: AsyncSession, replies: Sequence[Reply]) -> set[UUID]:
         await db.exec(_HEARD, params=[{"message": one.turn.message.id, "language": one.language} for one in heard])
     for one in heard:
         await _keep_language(db, one.turn, one.language)
-    await messages.add_all(db, [_answer(one.turn, text=one.text, language=one.language) for one in replies])
+    await messages.add_all(db, [_answer(one.turn, one.done, text=one.text, language=one.language) for one in replies])
     await db.exec(_ADD_STEP, params=[_done_row(one.turn.claim, one.done) for one in replies])
     if usages := [usage for one in replies if (usage := _usage_row(one.turn, one.done))]:
         await db.exec(_ADD_USAGE, params=usages)
@@ -127,7 +127,7 @@ async def save_unpaid(db: AsyncSession, turn: Turn) -> None:
     """
     if turn.unpaid and turn.job.owner_id != LOCAL_USER_ID:
         await sessions.lock(db, turn.claim.session_id)
-        await _save_usage(db, turn, turn.unpaid)
+        await save_usage(db, turn, turn.unpaid)
 
 
 async def save_failed_step(db: AsyncSession, claim: Claim, *, done: StepDone, code: str) -> None:
@@ -182,7 +182,7 @@ async def _keep_language(db: AsyncSession, turn: Turn, language: str) -> None:
 async def _save_step(db: AsyncSession, turn: Turn, done: StepDone, *, blob_id: UUID | None = None) -> None:
     await _write_step(db, _done_row(turn.claim, done, blob_id=blob_id))
     turn.steps[done.name] = done
-    await _save_usage(db, turn, done)
+    await save_usage(db, turn, done)
 
 
 async def _is_saved(db: AsyncSession, turn: Turn, done: StepDone) -> bool:
@@ -200,7 +200,7 @@ async def _is_saved(db: AsyncSession, turn: Turn, done: StepDone) -> bool:
     return True
 
 
-async def _save_usage(db: AsyncSession, turn: Turn, done: StepDone) -> None:
+async def save_usage(db: AsyncSession, turn: Turn, done: StepDone) -> None:
     """Add what a step used to what it used before: it runs again when its input has changed, and is billed again."""
     usage = _usage_row(turn, done)
     if usage is None:
@@ -227,7 +227,7 @@ async def _write_step(db: AsyncSession, row: dict[str, Any]) -> None:
     await db.exec(_ADD_STEP, params=row)
 
 
-def _answer(turn: Turn, *, text: str, language: str) -> Message:
+def _answer(turn: Turn, done: StepDone, *, text: str, language: str) -> Message:
     return Message(
         id=uuid7(),
         owner_id=turn.job.owner_id,
@@ -238,6 +238,8 @@ def _answer(turn: Turn, *, text: str, language: str) -> Message:
         kind=MessageKind.VOICE if turn.job.reply_audio else MessageKind.TEXT,
         text=text,
         language=language,
+        finish_reason=done.finish_reason,
+        reasoning=done.reasoning,
     )
 
 

@@ -111,7 +111,10 @@ class Used:
 
 @dataclass(frozen=True)
 class StepDone:
-    """How a step went. `provider` is None when no model was asked; `input_hash` is the SHA-256 of its input."""
+    """How a step went. `provider` is None when no model was asked; `input_hash` is the SHA-256 of its input.
+
+    `finish_reason` and `reasoning` are a reply's: why it ended, and what the model thought, if its agent keeps that.
+    """
 
     name: str
     duration_ms: int
@@ -119,6 +122,8 @@ class StepDone:
     model: str | None = None
     input_hash: str | None = None
     used: Used | None = None
+    finish_reason: str | None = None
+    reasoning: str | None = None
 
 
 async def load(db: AsyncSession, claim: Claim, *, history: int) -> Turn:

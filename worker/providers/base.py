@@ -1,6 +1,6 @@
 """What a model provider is to Parley: three small protocols and the shapes that cross them."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -13,12 +13,26 @@ class ChatMessage:
     content: str
 
 
+FinishReason = Literal["stop", "length", "content_filter"]
+
+
+def _nothing() -> None:
+    """Whoever only wants the whole reply has nothing to take back."""
+
+
 @dataclass
 class ChatUsage:
-    """Filled while a reply streams; tokens stay None when the server does not count them."""
+    """Filled while a reply streams; tokens stay None when the server does not count them.
+
+    `finish_reason` is None when the server does not tell it. `reasoning` is what the model thought; it is no part of
+    the reply. `on_restart` is called when all pieces so far turn out to be no answer: the reply begins anew.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
+    finish_reason: FinishReason | None = None
+    reasoning: str = ""
+    on_restart: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)

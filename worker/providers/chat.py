@@ -1,46 +1,69 @@
-"""A streamed chat completion: its chunks, read without trusting their shape, and the times that they may take."""
+"""A streamed chat completion: its chunks, and the times that they may take."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from openai import AsyncStream
 
+from shared.visible import is_blank
 from worker.providers.base import ChatUsage
+from worker.providers.chat_chunk import Said, finish_reason_of, said_in, tokens_in
+from worker.providers.chat_stream import ChatStream
 from worker.providers.client import Timeouts
-from worker.providers.failures import BROKEN_OFF, EMPTY_REPLY, FAULTS, StreamError, failure, told_as_upstream
+from worker.providers.failures import (
+    BROKEN_OFF,
+    EMPTY_REPLY,
+    FAULTS,
+    OUTPUT_LIMIT,
+    WITHHELD,
+    StreamError,
+    failure,
+    told_as_upstream,
+)
+from worker.providers.openings import Thinkers
+from worker.providers.reasoning import ThoughtCutter
 
 USAGE_WAIT_S = 2.0
 MAX_REPLY_CHARS = 1_000_000
-MAX_TOKENS = 10_000_000  # beyond any window: what a server says beyond that is no count
 
 
 async def streamed(
-    begin: Callable[[], Awaitable[AsyncStream[object]]],
+    begin: Callable[[], Awaitable[ChatStream]],
     *,
     provider: str,
     model: str,
     usage: ChatUsage,
     timeouts: Timeouts,
+    thinkers: Thinkers,
 ) -> AsyncGenerator[str]:
     """Yield a reply piece by piece and fill `usage`; one without an end or without words is a failure (`Upstream`)."""
-    reply = Reply(usage)
+    reply = Reply(usage, model, thinkers)
     clock = asyncio.get_running_loop().time
     end = clock() + timeouts.total_s
     due = min(clock() + timeouts.until_first_byte(), end)
-    with told_as_upstream(provider, model):
-        async with asyncio.timeout_at(due):
-            stream = await begin()
-        async with stream:
-            while (chunk := await _next_chunk(stream, reply, due)) is not None:
-                if piece := reply.read(chunk):
-                    yield piece
-                if reply.finished:
-                    end = min(end, clock() + USAGE_WAIT_S)
-                due = min(clock() + timeouts.idle_s, end)
+    try:
+        with told_as_upstream(provider, model):
+            async with asyncio.timeout_at(due):
+                stream = await begin()
+            async with stream:
+                while (chunk := await _next_chunk(stream, reply, due)) is not None:
+                    if piece := reply.read(chunk):
+                        yield piece
+                    if reply.finished:
+                        end = min(end, clock() + USAGE_WAIT_S)
+                    due = min(clock() + timeouts.idle_s, end)
+    finally:
+        usage.reasoning = reply.reasoning
+    reply.finished = reply.finished or stream.is_done
     if not reply.finished:
         raise failure(BROKEN_OFF, provider=provider, model=model)
+    piece = reply.finish()
+    usage.reasoning = reply.reasoning
+    if piece:
+        yield piece
     if not reply.has_words:
-        raise failure(EMPTY_REPLY, provider=provider, model=model)
+        kind = {"length": OUTPUT_LIMIT, "content_filter": WITHHELD}.get(usage.finish_reason or "", EMPTY_REPLY)
+        raise failure(kind, provider=provider, model=model)
 
 
 async def _next_chunk(stream: AsyncStream[object], reply: "Reply", due: float) -> object:
@@ -55,16 +78,25 @@ async def _next_chunk(stream: AsyncStream[object], reply: "Reply", due: float) -
 
 
 class Reply:
-    """What a stream has said so far: whether it is complete, and whether it holds any words."""
+    """What a stream has said so far: whether it is complete, and whether its answer holds any words."""
 
-    def __init__(self, usage: ChatUsage) -> None:
+    def __init__(self, usage: ChatUsage, model: str, thinkers: Thinkers) -> None:
         self.finished = False
         self.has_words = False
         self._usage = usage
+        self._model = model
+        self._thinkers = thinkers
+        self._cutter = ThoughtCutter(self._restart, presumed=thinkers.holds(model))
         self._chars = 0
+        self._content: list[str] = []
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought so far."""
+        return self._cutter.reasoning
 
     def read(self, chunk: object) -> str:
-        """Take in one chunk, and return the text that it adds; raises ValueError when it is an error."""
+        """Take in one chunk, and return what it adds to the answer; raises ValueError when it is an error."""
         if isinstance(chunk, dict) and chunk.get("errors") and not self.finished:
             raise StreamError(chunk)
         self._count(_field(chunk, "usage"))
@@ -74,22 +106,54 @@ class Reply:
         if reason == "error":  # OpenRouter's way to say that the model behind it broke
             msg = "the stream ended with an error"
             raise ValueError(msg)
-        self.finished = self.finished or bool(reason)
-        text = _field(_field(choice, "delta"), "content")
-        return self._add(text) if isinstance(text, str) else ""
+        if reason:
+            self.finished = True
+            self._usage.finish_reason = finish_reason_of(reason)
+        said = self._said(choice)
+        if said.thought:
+            self._grow(said.thought)
+            self._cutter.note(said.thought)
+        return self._add(said.answer) if said.answer else ""
 
-    def _add(self, text: str) -> str:
+    def finish(self) -> str:
+        """What the end of the stream adds to the answer."""
+        is_cut_off = self._usage.finish_reason == "length"
+        piece = self._tell(self._cutter.finish(cut_off=is_cut_off))
+        if not is_cut_off:
+            self._thinkers.learn(self._model, began_untagged=self._cutter.began_untagged)
+        return piece
+
+    def _said(self, choice: object) -> Said:
+        """What a choice holds; one without a `delta` has a `message`, which may repeat all that was said before it."""
+        if delta := _field(choice, "delta"):
+            return said_in(delta)
+        said = said_in(_field(choice, "message"))
+        return Said("", "") if said.answer and said.answer == "".join(self._content) else said
+
+    def _add(self, content: str) -> str:
+        self._grow(content)
+        self._content.append(content)
+        return self._tell(self._cutter.add(content))
+
+    def _grow(self, text: str) -> None:
         self._chars += len(text)
         if self._chars > MAX_REPLY_CHARS:
             msg = "the reply has no end"
             raise ValueError(msg)
-        self.has_words = self.has_words or bool(text.strip())
-        return text
+
+    def _tell(self, piece: str) -> str:
+        self.has_words = self.has_words or not is_blank(piece)
+        return piece
+
+    def _restart(self) -> None:
+        self.has_words = False
+        self._thinkers.learn(self._model, began_untagged=True)
+        self._usage.on_restart()
 
     def _count(self, usage: object) -> None:
-        for field, told in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens")):
-            count = _field(usage, told)
-            if type(count) is int and 0 <= count <= MAX_TOKENS:
+        counted = tokens_in(usage)
+        for field, count in (("input_tokens", counted.input_tokens), ("output_tokens", counted.output_tokens)):
+            if count is not None:
                 setattr(self._usage, field, count)
 
 

@@ -64,6 +64,12 @@ REJECTED = Kind("upstream_rejected", False, "The model server {provider!r} rejec
 TOO_LONG = Kind("upstream_rejected", False, "The conversation is longer than the model {model!r} can read.")
 FILTERED = Kind("upstream_rejected", False, "The content policy of {provider!r} refused the request.")
 EMPTY_REPLY = Kind("empty_reply", True, "The model {model!r} gave an empty reply.")
+OUTPUT_LIMIT = Kind(
+    "output_limit_reached", False, "The model {model!r} reached its output limit before its answer began."
+)
+WITHHELD = Kind("content_filter", False, "The content policy of {provider!r} withheld the reply.")
+THOUGHT_ALOUD = Kind("upstream_error", True, "The model {model!r} thought aloud before it answered.")
+FINAL = {OUTPUT_LIMIT.code, WITHHELD.code}  # the model has answered, and is paid: asked again it does the same
 
 _BY_CODE = {
     "insufficient_quota": NO_QUOTA,
@@ -179,6 +185,11 @@ def _listed_kind(body: object) -> Kind | None:
     errors = body.get("errors") if isinstance(body, Mapping) else None
     codes = [one.get("code") for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
     return next((_BY_CODE[code] for code in codes if isinstance(code, str) and code in _BY_CODE), None)
+
+
+def names_its_kind(error: openai.APIError) -> bool:
+    """Whether an error's own code says what went wrong."""
+    return (_named_kind(error) or _listed_kind(error.body)) is not None
 
 
 def _status_kind(status: int) -> Kind:

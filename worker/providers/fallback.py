@@ -25,6 +25,14 @@ class BrokenOffError(Exception):
         self.error = error
 
 
+class FinalError(Exception):
+    """The model has answered, and what came of it, `error`, is no reply: to ask again, or another, is no help."""
+
+    def __init__(self, error: Upstream) -> None:
+        super().__init__(error.code)
+        self.error = error
+
+
 async def first_to_answer(
     circuits: Circuits,
     models: Sequence[Model[P]],
@@ -39,7 +47,7 @@ async def first_to_answer(
     with which the attempt before this one ended: it is the last choice.
 
     Raises the `Upstream` of one that may answer later if there is such a one, else that of the first choice.
-    `BrokenOffError` ends it at once as its `error`.
+    `BrokenOffError` and `FinalError` end it at once as their `error`.
     """
     failures: list[Upstream] = []
     gone: set[str] = set()
@@ -49,6 +57,9 @@ async def first_to_answer(
         except BrokenOffError as broken:
             circuits.failed(model, broken.error)
             raise _again(broken.error, others=len(models) > len(failures) + 1) from None
+        except FinalError as final:
+            circuits.answered(model)
+            raise final.error from None
         except Upstream as error:
             circuits.failed(model, error)
             failures.append(error)

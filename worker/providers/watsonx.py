@@ -5,12 +5,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
 import openai
-from openai import AsyncStream
 
 from worker.providers.base import ChatMessage, ChatUsage
 from worker.providers.chat import streamed
+from worker.providers.chat_stream import ChatStream
 from worker.providers.client import Timeouts, open_client
 from worker.providers.iam import Token, Tokens
+from worker.providers.openings import Thinkers
+from worker.providers.parameters import Parameters
 
 VERSION = "2025-02-11"  # the day whose form of the API is spoken
 ALL_TOKENS = 0  # as many as the model may write: without a word the server ends a reply after 1,024
@@ -28,6 +30,8 @@ class WatsonxProvider:
         self._timeouts = timeouts
         self._client = open_client(name, base_url, None, timeouts)
         self._tokens = Tokens(name, api_key, iam_url, timeouts)
+        self._parameters = Parameters(name)
+        self._thinkers = Thinkers()
 
     def stream_chat(
         self, messages: Sequence[ChatMessage], *, model: str, usage: ChatUsage, max_tokens: int | None = None
@@ -37,13 +41,18 @@ class WatsonxProvider:
             "model_id": model,
             "project_id": self._project_id,
             "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "max_tokens": max_tokens or ALL_TOKENS,
         }
+        limit = {"max_tokens": max_tokens or ALL_TOKENS}
         return streamed(
-            lambda: self._open_chat(body), provider=self.name, model=model, usage=usage, timeouts=self._timeouts
+            lambda: self._parameters.ask(model, limit, lambda limits: self._open_chat(body | limits)),
+            provider=self.name,
+            model=model,
+            usage=usage,
+            timeouts=self._timeouts,
+            thinkers=self._thinkers,
         )
 
-    async def _open_chat(self, body: dict[str, object]) -> AsyncStream[object]:
+    async def _open_chat(self, body: dict[str, object]) -> ChatStream:
         """Ask with the token at hand; when it is refused, which costs nothing, once more with another."""
         asked_at = time.monotonic()
         token = await self._tokens.token()
@@ -53,7 +62,7 @@ class WatsonxProvider:
             token = await self._tokens.renewed(token)
         return await self._post(body, token)
 
-    async def _post(self, body: dict[str, object], token: Token) -> AsyncStream[object]:
+    async def _post(self, body: dict[str, object], token: Token) -> ChatStream:
         return await self._client.post(
             "/ml/v1/text/chat_stream",
             cast_to=object,
@@ -63,7 +72,7 @@ class WatsonxProvider:
                 "headers": {"Authorization": f"Bearer {token.value}", "Accept": "text/event-stream"},
             },
             stream=True,
-            stream_cls=AsyncStream[object],
+            stream_cls=ChatStream,
         )
 
     async def close(self) -> None:

@@ -13,7 +13,8 @@ from shared.services import step as steps
 from shared.services.step import Reply
 from shared.services.turn import StepDone, Turn, Used
 from worker.providers.base import ChatMessage, ChatProvider, ChatUsage
-from worker.providers.fallback import BrokenOffError, first_to_answer
+from worker.providers.failures import FINAL, THOUGHT_ALOUD, failure
+from worker.providers.fallback import BrokenOffError, FinalError, first_to_answer
 from worker.providers.offline import OfflineProvider
 from worker.providers.registry import Model
 from worker.state import Worker
@@ -22,7 +23,7 @@ from worker.turn.context import WINDOW_TOKENS, build, most_tokens_of, tokens_of
 from worker.turn.save import save
 from worker.turn.speak import Speech
 from worker.turn.step import Timer, sha256, step
-from worker.turn.words import Words
+from worker.turn.words import Words, storable
 
 NO_SPEECH = {
     "en": "I could not hear any speech in that voice note. Could you say it again?",
@@ -86,7 +87,10 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
     draft = Draft(told, speech)
     with step("reply") as timer:
         if turn.message.text:
-            done = await _ask(worker, turn, language, timer, draft)
+            try:
+                done = await _ask(worker, turn, language, timer, draft)
+            finally:
+                await _count_tokens(worker, turn, timer.used)
         else:
             done = StepDone(name="reply", duration_ms=timer.ms)
             draft.add(_without_speech(turn, language))
@@ -99,9 +103,12 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
                 lambda db: steps.save_reply(db, turn, text=draft.text, language=language, done=done, spoken=spoken),
             )
     turn.unpaid = None
-    if done.used and turn.job.owner_id != LOCAL_USER_ID:
-        tokens = (done.used.input_tokens or 0) + (done.used.output_tokens or 0)
-        await worker.limits.tokens_used(turn.job.owner_id, tokens)
+    await _count_tokens(worker, turn, done.used)
+
+
+async def _count_tokens(worker: Worker, turn: Turn, used: Used | None) -> None:
+    if used and turn.job.owner_id != LOCAL_USER_ID:
+        await worker.limits.tokens_used(turn.job.owner_id, (used.input_tokens or 0) + (used.output_tokens or 0))
 
 
 async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: Draft) -> StepDone:
@@ -117,7 +124,13 @@ async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: D
         timer.model = model
         draft.begin()
         asked = build(turn, language=language, window=_window(model), most=most_read)
-        usage = ChatUsage()
+
+        def restart() -> None:
+            if draft.is_spoken:
+                raise failure(THOUGHT_ALOUD, provider=model.provider_name, model=model.model)
+            draft.begin()
+
+        usage = ChatUsage(on_restart=restart)
         streamed = model.provider.stream_chat(asked, model=model.model, usage=usage, max_tokens=most)
         try:
             async with aclosing(streamed) as pieces:
@@ -125,6 +138,9 @@ async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: D
                     draft.add(piece)
             draft.finish()
         except Upstream as error:
+            if error.code in FINAL:
+                timer.used = _used(turn, model, usage, asked, draft.text)
+                raise FinalError(error) from None
             if draft.is_spoken:
                 raise BrokenOffError(error) from None
             raise
@@ -136,6 +152,8 @@ async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: D
                 model=model.model,
                 input_hash=sha256(turn.message.text or ""),
                 used=_used(turn, model, usage, asked, draft.text),
+                finish_reason=usage.finish_reason,
+                reasoning=storable(usage.reasoning) or None if turn.agent.show_reasoning else None,
             )
             turn.unpaid = done if draft.text else None
         return done
@@ -164,7 +182,8 @@ def _used(turn: Turn, model: Model[ChatProvider], usage: ChatUsage, asked: list[
     counted = Used(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
     if turn.job.owner_id != LOCAL_USER_ID and None in {usage.input_tokens, usage.output_tokens}:
         read = sum(tokens_of(message.content) for message in asked)
-        counted = Used(input_tokens=usage.input_tokens or read, output_tokens=usage.output_tokens or tokens_of(said))
+        written = tokens_of(usage.reasoning + said)
+        counted = Used(input_tokens=usage.input_tokens or read, output_tokens=usage.output_tokens or written)
     cost = model.entry.cost(input_tokens=counted.input_tokens, output_tokens=counted.output_tokens)
     return replace(counted, cost=cost)
 

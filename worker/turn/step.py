@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from shared.errors import AppError
-from shared.services.turn import StepDone
+from shared.services.turn import StepDone, Used
 from worker.providers.registry import Model
 
 OUTSIDE = "turn"  # the name of what fails outside of every step
@@ -16,7 +16,15 @@ OUTSIDE = "turn"  # the name of what fails outside of every step
 class StepFailedError(Exception):
     """A step of `model`, if it had come to ask one, ended in `error` after `duration_ms`."""
 
-    def __init__(self, name: str, error: AppError, *, duration_ms: int = 0, model: Model[Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        error: AppError,
+        *,
+        duration_ms: int = 0,
+        model: Model[Any] | None = None,
+        used: Used | None = None,
+    ) -> None:
         super().__init__(f"{name}: {error.code}")
         self.name = name
         self.error = error
@@ -25,15 +33,17 @@ class StepFailedError(Exception):
             duration_ms=duration_ms,
             provider=model.provider_name if model else None,
             model=model.model if model else None,
+            used=used,
         )
 
 
 class Timer:
-    """Milliseconds since a step began, and the model that it asks."""
+    """Milliseconds since a step began, the model that it asks, and what a failed call used that is paid."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self.model: Model[Any] | None = None
+        self.used: Used | None = None
 
     @property
     def ms(self) -> int:
@@ -48,7 +58,7 @@ def step(name: str) -> Iterator[Timer]:
     try:
         yield timer
     except AppError as error:
-        raise StepFailedError(name, error, duration_ms=timer.ms, model=timer.model) from error
+        raise StepFailedError(name, error, duration_ms=timer.ms, model=timer.model, used=timer.used) from error
 
 
 def sha256(data: str) -> str:

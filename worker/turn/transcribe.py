@@ -12,6 +12,7 @@ from shared.language import choose
 from shared.models import Blob
 from shared.services import step as steps
 from shared.services.turn import StepDone, Turn, Used
+from shared.visible import is_blank
 from worker.providers.base import Audio, Limits, SpeechToText
 from worker.providers.fallback import first_to_answer
 from worker.providers.registry import Model
@@ -104,7 +105,7 @@ async def _hear(prepared: Prepared, model: Model[SpeechToText], hints: Sequence[
         transcript = await model.provider.transcribe(audio, model=model.model, languages=hints)
         if transcript.note:
             log.warning("transcribe.note", note=transcript.note)
-        texts.append(storable(transcript.text))
+        texts.append("" if is_blank(transcript.text) else storable(transcript.text))
         languages += transcript.languages
     seconds = sum(part.duration_s for part in prepared.parts)
     return Heard(" ".join(filter(None, texts)), tuple(dict.fromkeys(languages)), seconds, model)

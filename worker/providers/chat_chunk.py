@@ -1,0 +1,100 @@
+"""The shapes of a chat completion's chunks, read without trusting them."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from worker.providers.base import FinishReason
+
+MAX_TOKENS = 10_000_000  # beyond any window: what a server says beyond that is no count
+_REASONS: Mapping[str, FinishReason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "max_completion_tokens": "length",
+    "model_length": "length",
+    "token_limit": "length",
+    "content_filter": "content_filter",
+    "content_filtered": "content_filter",
+    "safety": "content_filter",
+    "guardrail": "content_filter",
+}
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thought", "reasoning_details")
+_THOUGHT_TYPES = {"thinking", "reasoning", "thought", "reasoning.text", "reasoning.summary"}
+_TEXT_TYPES = {None, "text", "output_text"}
+
+
+class Said(NamedTuple):
+    """What a part of a reply says, and what the model thought."""
+
+    answer: str
+    thought: str
+
+
+class Tokens(NamedTuple):
+    """As a server counts them; None where it does not."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+def said_in(part: object) -> Said:
+    """What a `delta` or a `message` holds; a refusal is what the model says."""
+    if not isinstance(part, dict):
+        return Said("", "")
+    thought = _first(_thought(part.get(name)) for name in _THOUGHTS)  # some servers send the same in two of them
+    content = part.get("content")
+    answer, thought_in_parts = (content, "") if isinstance(content, str) else _parts(content)
+    refusal = part.get("refusal")
+    return Said(answer + (refusal if isinstance(refusal, str) else ""), thought + thought_in_parts)
+
+
+def tokens_in(usage: object) -> Tokens:
+    """Read a `usage` object. What was thought is paid for: some servers count it in their total alone."""
+    if not isinstance(usage, dict):
+        return Tokens(None, None)
+    read, written, total = (_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    if read is not None and written is not None and total is not None:
+        written = max(written, total - read)
+    return Tokens(read, written)
+
+
+def finish_reason_of(told: object) -> FinishReason:
+    """Why a reply has ended, in OpenAI's words; whatever else a server says, its model has come to an end."""
+    return _REASONS.get(told.lower(), "stop") if isinstance(told, str) else "stop"
+
+
+def _parts(content: object) -> Said:
+    """A list of parts, as Mistral's models that think send it."""
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    answer = [_text(part) for part in parts if _type(part) in _TEXT_TYPES]
+    answer += [part["refusal"] for part in parts if isinstance(part.get("refusal"), str)]
+    return Said("".join(answer), "".join(_thought(part) for part in parts if _type(part) in _THOUGHT_TYPES))
+
+
+def _type(part: Mapping[object, object]) -> object:
+    type_ = part.get("type")
+    return type_ if isinstance(type_, str | None) else ""
+
+
+def _text(part: Mapping[object, object]) -> str:
+    text = part.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def _thought(value: object, depth: int = 3) -> str:
+    """The text of a thought: as it is, in a part of its own, or in a list of them."""
+    if isinstance(value, str):
+        return value
+    if depth and isinstance(value, list):
+        return "".join(_thought(one, depth - 1) for one in value if isinstance(one, dict))
+    if depth and isinstance(value, dict):
+        return _first(_thought(value.get(name), depth - 1) for name in ("text", "thinking", "reasoning", "summary"))
+    return ""
+
+
+def _first(texts: Iterable[str]) -> str:
+    return next(filter(None, texts), "")
+
+
+def _count(told: object) -> int | None:
+    return told if type(told) is int and 0 <= told <= MAX_TOKENS else None

@@ -1,0 +1,73 @@
+"""Where a text that streams has come to, as Markdown: a tag within code, or within a sentence, is written about."""
+# ruff: noqa: RUF001 - the marks of many scripts
+
+import re
+
+_PART = re.compile(r"`+|~+|\n|[^`~\n]+")
+_FENCE, _LONGEST_RUN = 3, 1_000
+_BEFORE_FENCE = " \t>"
+_SENTENCE_ENDS = frozenset(".!?…。！？؟۔।:*)")
+_QUOTES = frozenset("\"'“”‘’«»([{=`")
+
+
+class Place:
+    """The end of a text: in a fence, in a code span, at the start of a line, or after this or that character."""
+
+    def __init__(self) -> None:
+        self._fence = ""
+        self._span = 0
+        self._run = ""  # of backticks or tildes, which may go on
+        self._may_fence = True
+        self._last = ""  # what is not white space, in this line
+        self._has_space = False
+
+    def move(self, text: str) -> None:
+        """Go on by this text."""
+        for part in _PART.findall(text):
+            if part[0] in "`~":
+                if not self._run.startswith(part[0]):
+                    self._end_run()
+                self._run = (self._run + part)[:_LONGEST_RUN]
+                continue
+            self._end_run()
+            if part == "\n":
+                self._span, self._may_fence, self._last, self._has_space = 0, True, "", False
+            else:
+                self._go_on(part)
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is within code."""
+        self._end_run()
+        return bool(self._fence or self._span)
+
+    def takes_opening(self, *, in_line: bool) -> bool:
+        """Whether a thought may begin here: at the start of a line, and `in_line` after a sentence too."""
+        return not self.is_code and (not self._last or (in_line and self._last in _SENTENCE_ENDS))
+
+    def takes_closing(self, *, in_code: bool) -> bool:
+        """Whether a thought may end here; `in_code`: it may hold code that is not whole."""
+        if (self.is_code and not in_code) or self._last == "`":
+            return False
+        if not self._last or self._last in _SENTENCE_ENDS:
+            return True
+        return not self._has_space and self._last not in _QUOTES
+
+    def _go_on(self, part: str) -> None:
+        bare = part.rstrip()
+        self._has_space = len(bare) < len(part)
+        if bare:
+            self._last = bare[-1]
+            self._may_fence = self._may_fence and not bare.strip(_BEFORE_FENCE)
+
+    def _end_run(self) -> None:
+        run, self._run = self._run, ""
+        if not run:
+            return
+        if self._fence:
+            self._fence = "" if self._may_fence and run.startswith(self._fence) else self._fence
+        elif self._may_fence and len(run) >= _FENCE:
+            self._fence = run
+        elif run[0] == "`":
+            self._span = 0 if self._span == len(run) else self._span or len(run)
+        self._may_fence, self._last, self._has_space = False, run[0], False

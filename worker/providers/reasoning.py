@@ -1,0 +1,223 @@
+"""A model's thoughts, cut out of the content in which some servers leave them, while it streams.
+
+A thought stands between two tags. The first is missing where the model's chat template has written it into the prompt.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+from shared.visible import is_blank
+from worker.providers.openings import Opening, opening_of
+from worker.providers.place import Place
+from worker.providers.tags import CANDIDATE, Tag, is_unfinished, tag_at
+
+
+class _State(Enum):
+    START = auto()  # of the reply, or right after a thought
+    THOUGHT = auto()
+    ANSWER = auto()
+
+
+class ThoughtCutter:
+    """Passes on the answer and keeps the thoughts; what comes out does not depend on how the content is split.
+
+    `presumed` is a model that is known to think first without an opening tag: its content is held back until the
+    closing tag, or the end. So is content that begins as a thought does. Where other content turns out to have been a
+    thought, `take_back` is called: all that was passed on was not the answer.
+    """
+
+    def __init__(self, take_back: Callable[[], None], *, presumed: bool = False) -> None:
+        self._take_back = take_back
+        self._presumed = presumed
+        self._buffer = ""
+        self._at = 0
+        self._state = _State.START
+        self._place = Place()
+        self._thoughts: list[str] = []
+        self._told: list[str] = []  # in a field of its own
+        self._open: Tag | None = None  # of the thought under way
+        self._is_inside = False  # it began in the middle of the answer
+        self._thought: list[str] = []
+        self._said: list[str] = []
+        self._held: list[str] | None = None
+        self._closed_late = False  # a closing tag without an opening one, and nothing after it yet
+        self._has_thought = False
+        self._mentioned: set[str] = set()
+        self.began_untagged = False
+
+    @property
+    def reasoning(self) -> str:
+        """The thoughts so far."""
+        parts = ["".join(self._told), *self._thoughts, "".join(self._thought)]
+        return "\n\n".join(part for part in map(str.strip, parts) if part)
+
+    def note(self, thought: str) -> None:
+        """Take in a thought that the server tells apart itself."""
+        self._told.append(thought)
+
+    def add(self, content: str) -> str:
+        """Take in content; the part of the answer that is certain now."""
+        self._buffer += content
+        return self._read(final=False, cut_off=False)
+
+    def finish(self, *, cut_off: bool) -> str:
+        """What the end adds to the answer; `cut_off` when a limit ended it."""
+        return self._read(final=True, cut_off=cut_off)
+
+    def _read(self, *, final: bool, cut_off: bool) -> str:
+        out: list[str] = []
+        states = {_State.START: self._start, _State.THOUGHT: self._think, _State.ANSWER: self._answer}
+        while self._at < len(self._buffer) and states[self._state](out, final=final):
+            pass
+        self._buffer, self._at = self._buffer[self._at :], 0
+        if final:
+            self._end(out, cut_off=cut_off)
+        return "".join(out)
+
+    def _end(self, out: list[str], *, cut_off: bool) -> None:
+        if self._state is _State.THOUGHT and self._is_inside and self._open and not cut_off:
+            self._say(self._open.text + "".join(self._thought), out)  # nobody closed it: somebody wrote about the tag
+            self._thought = []
+        if self._held is not None and self._presumed and cut_off:
+            self._thoughts.append("".join(self._held))
+        elif self._held is not None:
+            held, self._held = "".join(self._held), None
+            out.append(held)
+
+    def _start(self, out: list[str], *, final: bool) -> bool:
+        """Each of these reads on from `self._at`; False when it needs more."""
+        blank = len(self._buffer) - len(self._buffer[self._at :].lstrip(" \t\r\n\ufeff\u200b"))
+        if not (self._has_thought or self._closed_late):
+            out.append(self._buffer[self._at : blank])
+        self._at = blank
+        if blank == len(self._buffer):
+            return False
+        tag = tag_at(self._buffer, self._at, at_start=True)
+        if tag and tag.kind == "wrapper":
+            self._at += len(tag.text)
+            if not (self._has_thought or self._closed_late):
+                self._state = _State.ANSWER
+                self._say(tag.text, out)
+            return True
+        if tag and tag.closes:
+            self._at += len(tag.text)
+            self._has_thought = True
+            return True
+        if tag:
+            self._begin_thought(tag, is_inside=bool(self._said or self._held))
+            return True
+        if not final and is_unfinished(self._buffer, self._at, at_start=True):
+            return False
+        return self._begin_answer(out, final=final)
+
+    def _begin_answer(self, out: list[str], *, final: bool) -> bool:
+        if self._closed_late:
+            self._turn_into_thought()
+            out.clear()
+        elif not (self._has_thought or any(self._told) or self._said or self._held is not None):
+            opening = opening_of(self._buffer[self._at :], final=final)
+            if opening is Opening.UNKNOWN and not self._presumed:
+                return False
+            if opening is Opening.THOUGHT or self._presumed:
+                self._held = []
+        self._state = _State.ANSWER
+        return True
+
+    def _begin_thought(self, tag: Tag, *, is_inside: bool) -> None:
+        self._at += len(tag.text)
+        if tag.is_empty:
+            self._has_thought, self._state = True, _State.START
+            return
+        self._open, self._is_inside, self._state = tag, is_inside, _State.THOUGHT
+
+    def _think(self, _out: list[str], *, final: bool) -> bool:
+        begin = self._at
+        for found in CANDIDATE.finditer(self._buffer, begin):
+            at = found.start()
+            tag = tag_at(self._buffer, at, in_thought=True)
+            if tag and tag.closes and self._open and tag.kind == self._open.kind and not self._is_quoted(at):
+                self._thought.append(self._buffer[begin:at])
+                self._thoughts.append("".join(self._thought))
+                self._thought, self._open, self._has_thought = [], None, True
+                self._at, self._state = at + len(tag.text), _State.START
+                return True
+            if not final and is_unfinished(self._buffer, at, in_thought=True):
+                self._at = at
+                break
+        else:
+            self._at = len(self._buffer)
+        if self._at > begin:
+            self._thought.append(self._buffer[begin : self._at])
+        return False
+
+    def _is_quoted(self, at: int) -> bool:
+        before = self._buffer[at - 1] if at else (self._thought[-1][-1:] if self._thought else "")
+        return before == "`"
+
+    def _answer(self, out: list[str], *, final: bool) -> bool:
+        for found in CANDIDATE.finditer(self._buffer, self._at):
+            at = found.start()
+            if at < self._at:
+                continue  # within a tag that somebody wrote about
+            self._say(self._buffer[self._at : at], out)
+            self._at = at
+            if tag := tag_at(self._buffer, at):
+                if self._acts(tag, out):
+                    return True
+                self._say(tag.text, out)
+                self._at += len(tag.text)
+            elif not final and is_unfinished(self._buffer, at):
+                return False
+        self._say(self._buffer[self._at :], out)
+        self._at = len(self._buffer)
+        return False
+
+    def _acts(self, tag: Tag, out: list[str]) -> bool:
+        """Do what a tag in the answer says; False when it is only written about."""
+        if tag.kind == "wrapper":
+            is_meant = tag.closes and self._has_thought and not self._place.is_code
+            self._at += len(tag.text) if is_meant else 0
+            return is_meant
+        return self._closes(tag, out) if tag.closes else self._opens(tag)
+
+    def _opens(self, tag: Tag) -> bool:
+        is_meant = self._place.takes_opening(in_line=self._has_thought)
+        if is_meant:
+            self._begin_thought(tag, is_inside=True)
+        else:
+            self._mentioned.add(tag.kind)
+        return is_meant
+
+    def _closes(self, tag: Tag, out: list[str]) -> bool:
+        """Without an opening tag, all before it was a thought; after a first thought only if an answer follows."""
+        is_sure = self._presumed and self._held is not None
+        is_mentioned = tag.kind in self._mentioned and not is_sure
+        if is_mentioned or not tag.stands_alone or not self._place.takes_closing(in_code=is_sure):
+            return False
+        self._at += len(tag.text)
+        self._closed_late, self._state = True, _State.START
+        if self._held is not None or not self._has_thought:
+            self._turn_into_thought()
+            out.clear()
+        return True
+
+    def _turn_into_thought(self) -> None:
+        """What was said so far was a thought: the answer begins now."""
+        is_told = self._held is None and not is_blank("".join(self._said))
+        self._thoughts.append("".join(self._said) + "".join(self._held or ()))
+        self._said, self._held, self._closed_late = [], None, False
+        self.began_untagged = self.began_untagged or not self._has_thought
+        self._has_thought = True
+        self._place, self._mentioned = Place(), set()
+        if is_told:
+            self._take_back()
+
+    def _say(self, text: str, out: list[str]) -> None:
+        if not text:
+            return
+        self._place.move(text)
+        if self._held is not None:
+            self._held.append(text)
+        else:
+            self._said.append(text)
+            out.append(text)
