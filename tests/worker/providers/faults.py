@@ -60,7 +60,6 @@ _EMPTY = "empty_reply"
 OF_A_ROLE: Mapping[Role, Mapping[str, Fault]] = {
     "chat": {
         "a cut in the middle": _error(Answer(cut_after=3)),
-        "no finish": _error(Answer(finish=None)),
         "neither a finish nor an end": _error(Answer(finish=None, done=False)),
         "a finish that is an error": _error(Answer(finish="error")),
         "half a chunk": _error(Answer(raw=['data: {"choices": [{"delta": {"conte\n\n'])),
@@ -68,7 +67,10 @@ OF_A_ROLE: Mapping[Role, Mapping[str, Fault]] = {
         "an empty reply": Fault(_EMPTY, True, Answer(text="")),
         "a blank reply": Fault(_EMPTY, True, Answer(pieces=[" ", "\n"])),
         "only a tool call": Fault(_EMPTY, True, Answer(tool_call=True)),
-        "a reply that was filtered out": Fault(_EMPTY, True, Answer(text="", finish="content_filter")),
+        "an invisible reply": Fault(_EMPTY, True, Answer(text="\u200b")),
+        "a thought without an answer": Fault(_EMPTY, True, Answer(text="<think>Hm.</think>")),
+        "a reply that was filtered out": Fault("content_filter", False, Answer(text="", finish="content_filter")),
+        "a limit before the answer": Fault("output_limit_reached", False, Answer(text="", finish="length")),
     },
     "stt": {
         "a cut in the middle": _error(Answer(raw=['{"te', 'xt": "Hello"}'], cut_after=1)),
