@@ -31,7 +31,7 @@ def stack(request: pytest.FixtureRequest) -> str:
 
 def chunks(*deltas: dict[str, Any], finish: str | None = "stop", written: int | None = None) -> Answer:
     """A stream of these deltas."""
-    told = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    told: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": one, "finish_reason": None}]} for one in deltas]
     if finish:
         told.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     if written is not None:
@@ -105,7 +105,9 @@ async def test_what_was_shown_and_was_no_answer_is_taken_back(parley: Live, fake
 async def test_a_model_that_has_thought_without_an_opening_tag_is_held_back_from_then_on(
     parley: Live, fake: FakeOpenAI
 ) -> None:
-    fake.script.always("chat", said("Breakfast: they want the hour. Seven.\n</think>\n\nAt seven.", chunk_delay_s=0.005))
+    fake.script.always(
+        "chat", said("Breakfast: they want the hour. Seven.\n</think>\n\nAt seven.", chunk_delay_s=0.005)
+    )
     session = await parley.session()
     job = await ask(parley, session, reply_audio=True)
     assert (job["status"], job["result"]["text"]) == ("succeeded", "At seven.")
@@ -196,3 +198,28 @@ async def test_a_reply_that_shows_nothing_is_empty(parley: Live, fake: FakeOpenA
     job = await ask(parley, await parley.session())
     assert (job["status"], job["attempt"], fake.script.count("chat")) == ("succeeded", 2, 2)
     assert job["result"]["text"].startswith("You said")
+
+
+async def test_a_refused_parameter_costs_no_attempt_and_is_billed_once(guarded: Live, fake: FakeOpenAI) -> None:
+    refusal = {
+        "message": "Unsupported parameter: 'max_tokens'.",
+        "param": "max_tokens",
+        "code": "unsupported_parameter",
+    }
+    fake.script.add("chat", Answer(status=400, error=refusal))
+    await customer(guarded, balance=Decimal(5))
+    session = await guarded.session()
+    job = await ask(guarded, session)
+    assert (job["status"], job["attempt"]) == ("succeeded", 1)
+    assert [step["status"] for step in job["steps"]] == ["succeeded"]
+    assert (await usage(guarded))["total"]["output_tokens"] == 7
+    await ask(guarded, session)
+    limits = [{name for name in call.wishes if "max" in name} for call in fake.script.of("chat")]
+    assert limits == [{"max_tokens"}, {"max_completion_tokens"}, {"max_completion_tokens"}]
+
+
+async def test_a_withheld_reply_is_not_asked_of_another_model(parley: Live, fake: FakeOpenAI) -> None:
+    fake.script.always("chat", chunks({}, finish="content_filter"))
+    agent = await parley.agent(ai_chat="openai/one,openai/two")
+    job = await ask(parley, await parley.session(agent_id=agent["id"]))
+    assert (job["status"], job["error"]["code"], fake.script.count("chat")) == ("failed", "content_filter", 1)

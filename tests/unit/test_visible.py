@@ -1,4 +1,5 @@
 """What shows nothing is blank."""
+# ruff: noqa: RUF001 - letters of many scripts
 
 import pytest
 
@@ -12,6 +13,8 @@ def test_what_nobody_sees_is_blank(text: str) -> None:
     assert is_blank(text)
 
 
-@pytest.mark.parametrize("text", ["a", "7", "👍", "---", "。", "ه", "है", "\u200b.", "\ufffd", "\U0001faff", "$", "\ue000"])
+@pytest.mark.parametrize(
+    "text", ["a", "7", "👍", "---", "。", "ه", "है", "\u200b.", "\ufffd", "\U0001faff", "$", "\ue000"]
+)
 def test_what_is_seen_is_not(text: str) -> None:
     assert not is_blank(text)

@@ -106,6 +106,24 @@ def test_every_model_is_asked_something_short_and_told_how_long_it_took(server: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_chat_model_is_asked_as_a_job_asks_it(server: FakeOpenAI, tmp_path: Path) -> None:
+    refusal = {"message": "Unsupported parameter: 'max_tokens'.", "param": "max_tokens"}
+    server.script.add("chat", Answer(status=400, error=refusal), Answer(text="<think>A greeting.</think>Hello"))
+    done = check(tmp_path, **mine(server), MAX_REPLY_TOKENS="123")
+    chat = done.row("mine/llama-4")
+    assert (done.code, chat.reachable, chat.answer) == (0, "yes", "Hello")
+    usual = {"stream": True, "stream_options": {"include_usage": True}}
+    first, second = server.script.of("chat")
+    assert (first.wishes, second.wishes) == ({**usual, "max_tokens": 123}, {**usual, "max_completion_tokens": 123})
+    assert [message["role"] for message in second.messages] == ["system", "user"]
+
+
+def test_a_chat_model_that_only_thinks_does_not_answer(server: FakeOpenAI, tmp_path: Path) -> None:
+    server.script.add("chat", Answer(text="<think>A greeting.", finish="length"))
+    chat = check(tmp_path, **mine(server)).row("mine/llama-4")
+    assert (chat.reachable, chat.answer[:38]) == ("no", "The model 'llama-4' reached its output")
+
+
 def milliseconds(told: str) -> int:
     return int(told.removesuffix(" ms").replace(",", ""))
 

@@ -59,15 +59,16 @@ def refused_parameter(error: openai.APIStatusError, parameters: Mapping[str, Any
     """The one of the parameters that a server does not take, or not with this value; None if that is not the matter."""
     if error.status_code not in REFUSED or not parameters or names_its_kind(error):
         return None
+    spelled = {name: name for name in parameters} | {_SPELLINGS.get(name, name): name for name in parameters}
     named = error.param if isinstance(error.param, str) else ""
-    if (name := re.split(r"[.\[]", named)[0]) in parameters:
-        return name
+    if (name := re.split(r"[.\[]", named)[0]) in spelled:
+        return spelled[name]
     told = _words(error)
     if places := _PLACE.findall(told):
-        return next((place for place in places if place in parameters), None)
-    names = "|".join(sorted(map(re.escape, parameters), key=len, reverse=True))
+        return next((spelled[place] for place in places if place in spelled), None)
+    names = "|".join(sorted(map(re.escape, spelled), key=len, reverse=True))
     found = re.search(rf"(?<![\w.-])({names})(?![\w-])", told, re.IGNORECASE)
-    return found[1].lower() if found else None
+    return spelled[found[1].lower()] if found else None
 
 
 def _words(error: openai.APIStatusError) -> str:

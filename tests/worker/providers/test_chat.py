@@ -89,7 +89,12 @@ async def test_a_reply_is_read_in_whatever_shape_it_comes(
         {"reasoning": "Hm."},
         {"reasoning": "Hm.", "reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]},
         {"reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]},
-        {"reasoning_details": [{"type": "reasoning.summary", "summary": "Hm."}, {"type": "reasoning.encrypted", "data": "x"}]},
+        {
+            "reasoning_details": [
+                {"type": "reasoning.summary", "summary": "Hm."},
+                {"type": "reasoning.encrypted", "data": "x"},
+            ]
+        },
         {"thinking": "Hm."},
         {"content": [{"type": "thinking", "thinking": "Hm."}]},
         {"content": [{"type": "reasoning", "text": "Hm."}]},
@@ -168,6 +173,6 @@ async def test_what_was_shown_and_was_no_answer_is_told_to_be(provider: OpenAIPr
     shown: list[str] = []
     usage = ChatUsage(on_restart=shown.clear)
     async for piece in provider.stream_chat(HELLO, model="m", usage=usage):
-        shown.append(piece)
+        shown.extend([piece])
     assert "".join(shown) == "At seven."
     assert usage.reasoning == "Breakfast? Seven."

@@ -144,7 +144,9 @@ def test_several_thoughts_and_none(content: str, said: str, thoughts: str) -> No
         assert (answer, reasoning.replace("\n", "")) == (said, thoughts.replace("\n", ""))
 
 
-@pytest.mark.parametrize("beginning", ["The user asks.", "Okay, the user wants", "Hmm, so", "We need to", "用户问早餐", "Let me think"])
+@pytest.mark.parametrize(
+    "beginning", ["The user asks.", "Okay, the user wants", "Hmm, so", "We need to", "用户问早餐", "Let me think"]
+)
 def test_what_begins_as_a_thought_is_held_back_until_it_has_ended(beginning: str) -> None:
     cutter = ThoughtCutter(lambda: pytest.fail("something was shown"))
     assert [cutter.add(char) for char in f"{beginning} more.\n</think>"] == [""] * (len(beginning) + 15)
