@@ -46,7 +46,7 @@ async def stream_job_events(
     - `transcript` (`text`, `language`): what the voice note said.
     - `delta` (`offset`, `text`): a piece of the reply, and how many characters of it come before.
     - `audio` (`index`, `text`, `duration_s`): a sentence's sound is made; `GET /job/{id}/audio?stream=1` plays it.
-    - `reset`: a new attempt begins the reply anew: drop what you have of it.
+    - `reset`: the reply begins anew: drop what you have of it.
 
     Reconnect with `Last-Event-ID`. What was lost is told again from what is saved, after a `reset` if need be.
     """

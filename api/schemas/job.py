@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from api.schemas.message import PREFIX, AudioRead
+from api.schemas.message import FINISH_REASON, PREFIX, AudioRead
 from shared.models import JobStatus, MessageKind, Step, StepStatus
 from shared.services.job_view import JobView
 
@@ -92,10 +92,7 @@ class JobWords(BaseModel):
     text: str | None
     language: str | None
     transcript: str | None = Field(description="What the voice note said; null for a text message.")
-    finish_reason: str | None = Field(
-        description="Why the model ended its reply: `stop`; `length`, at its limit; `content_filter`, withheld from "
-        "there on; null when it did not say."
-    )
+    finish_reason: str | None = Field(description=FINISH_REASON)
     reasoning: str | None = Field(
         description="What the model thought before it answered, if its agent has `show_reasoning`."
     )

@@ -12,6 +12,10 @@ from shared.services.message import MessageView
 
 MAX_TEXT = 32_000
 PREFIX = "/api/v1"
+FINISH_REASON = (
+    "Why the model ended its reply: `stop`; `length`, at its limit; `content_filter`, withheld from there on; null when it "
+    "did not say, and for a user's message."
+)
 
 
 class TextSubmit(BaseModel):
@@ -61,6 +65,7 @@ class MessageRead(BaseModel):
     kind: MessageKind
     text: str | None
     language: str | None
+    finish_reason: str | None = Field(description=FINISH_REASON)
     audio: AudioRead | None
     job_id: UUID
     created_at: datetime

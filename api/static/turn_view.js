@@ -77,12 +77,20 @@ export class TurnView {
     const text = reply?.text ?? "";
     if (this.#changed("replyAt", reply?.at ?? null)) label(this.reply, this.agentName(), reply?.at);
     this.reply.copy.hidden = !reply?.isWhole;
+    this.#showFinish(reply?.finish);
     this.reply.element.classList.toggle("is-being-written", Boolean(reply && !reply.isWhole));
     if (text === this.#drawn.reply) return;
     if (reply?.isWhole || !text) this.#drawReply(text);
     else {
       this.#timer ??= setTimeout(() => this.#drawReply(this.turn.reply?.text ?? ""), REDRAW_MS);
     }
+  }
+
+  /** Say that a reply was cut short, and by what. */
+  #showFinish(finish) {
+    const words = { length: "talk.cut_at_limit", content_filter: "talk.cut_by_filter" }[finish];
+    this.reply.note.hidden = !words;
+    this.reply.note.textContent = words ? t(words) : "";
   }
 
   #drawReply(text) {
@@ -167,14 +175,15 @@ function messageParts(whose) {
     },
     icon("copy"),
   );
-  const order = whose === "mine" ? [sound, words] : [words, sound];
+  const note = h("p", { class: "quiet", dir: "auto", hidden: true });
+  const order = whose === "mine" ? [sound, words] : [words, note, sound];
   const element = h(
     "article",
     { class: `message ${whose}`, hidden: true },
     h("div", { class: "bubble" }, order),
     h("footer", {}, time, copy),
   );
-  return { element, words, sound, time, copy };
+  return { element, words, note, sound, time, copy };
 }
 
 function label(parts, name, at) {

@@ -20,7 +20,7 @@ export function takeMessage(turn, message) {
   turn.seq = isReply ? message.seq - 1 : message.seq;
   const audio = message.audio && { url: message.audio.url, durationS: message.audio.duration_s };
   const words = { id: message.id, kind: message.kind, text: message.text, at: message.created_at, audio };
-  if (isReply) turn.reply = { ...words, isWhole: true };
+  if (isReply) turn.reply = { ...words, finish: message.finish_reason, isWhole: true };
   else turn.said = { ...words, blob: turn.said?.blob ?? null, durationS: audio?.durationS ?? turn.said?.durationS };
 }
 
@@ -37,7 +37,8 @@ export function takeJob(turn, job) {
   if (job.kind === "voice" && job.message_id) turn.said.audio ??= audioOf(job.message_id, turn.said.durationS);
   if (result && result.transcript !== null) turn.said.text = result.transcript;
   if (result && result.text !== null) {
-    turn.reply = { ...turn.reply, id: result.message_id, text: result.text, at: job.finished_at, isWhole: true };
+    const finish = result.finish_reason;
+    turn.reply = { ...turn.reply, id: result.message_id, text: result.text, finish, at: job.finished_at, isWhole: true };
     if (result.audio) turn.reply.audio = audioOf(result.message_id, result.audio.duration_s);
   } else if (ENDED.has(job.status)) {
     turn.reply = null; // what was said of it was not kept

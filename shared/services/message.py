@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import insert
+from sqlalchemy.orm import defer
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
@@ -187,4 +188,5 @@ def _seq(text: str) -> int:
 
 
 def _views() -> Select[Message, Blob]:
-    return select(Message, Blob).join(Blob, col(Blob.id) == col(Message.blob_id), isouter=True)
+    messages = select(Message, Blob).options(defer(col(Message.reasoning)))  # type: ignore[arg-type]  # SQLModel's name for it
+    return messages.join(Blob, col(Blob.id) == col(Message.blob_id), isouter=True)
