@@ -13,8 +13,8 @@ from shared.services.message import MessageView
 MAX_TEXT = 32_000
 PREFIX = "/api/v1"
 FINISH_REASON = (
-    "Why the model ended its reply: `stop`; `length`, at its limit; `content_filter`, withheld from there on; null when it "
-    "did not say, and for a user's message."
+    "Why the model ended its reply: `stop`; `length`, at its limit; `content_filter`, withheld from there on; null when"
+    " it did not say, and for a user's message."
 )
 
 

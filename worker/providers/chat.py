@@ -89,6 +89,7 @@ class Reply:
         self._cutter = ThoughtCutter(self._restart, presumed=thinkers.holds(model))
         self._chars = 0
         self._content: list[str] = []
+        self._content_chars = 0
 
     @property
     def reasoning(self) -> str:
@@ -128,11 +129,13 @@ class Reply:
         if delta := _field(choice, "delta"):
             return said_in(delta)
         said = said_in(_field(choice, "message"))
-        return Said("", "") if said.answer and said.answer == "".join(self._content) else said
+        is_repeated = len(said.answer) == self._content_chars and said.answer == "".join(self._content)
+        return Said("", said.thought) if is_repeated else said
 
     def _add(self, content: str) -> str:
         self._grow(content)
         self._content.append(content)
+        self._content_chars += len(content)
         return self._tell(self._cutter.add(content))
 
     def _grow(self, text: str) -> None:

@@ -138,3 +138,21 @@ async def test_a_conversation_that_was_deleted_elsewhere_is_told_and_left(
     await expect(ann.page.get_by_text("This conversation is gone.")).to_be_visible()
     await expect(ann.text).to_have_count(0)
     assert session_id not in ann.page.url
+
+
+@pytest.mark.parametrize(
+    ("finish", "note"), [("length", "Cut off at the model's output limit"), ("content_filter", "content policy")]
+)
+async def test_a_reply_that_was_cut_off_says_so_after_a_reload_too(
+    ann: Person, fake: FakeOpenAI, finish: str, note: str
+) -> None:
+    fake.script.add("chat", Answer(text="Breakfast is at", finish=finish))
+    await ann.write("When is breakfast?")
+    await ann.hears_back("Breakfast is at")
+    shown = ann.page.locator(".message.theirs:visible .quiet:visible")
+    await expect(shown).to_contain_text(note)
+    await ann.page.reload()
+    await expect(shown).to_contain_text(note)
+    await ann.write("And then?")
+    await ann.hears_back("You said: And then?")
+    await expect(shown).to_have_count(1)
