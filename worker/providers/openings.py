@@ -14,15 +14,20 @@ class Opening(Enum):
 
 
 _LEADS = (
-    "", "okay, ", "ok, ", "okay. ", "alright, ", "alright. ", "hmm, ", "so ", "so, ", "first, ",
+    "", "okay, ", "ok, ", "okay. ", "okay ", "ok ", "alright, ", "alright. ", "right, ", "so ", "so, ", "first, ",
 )  # fmt: skip
 _PLANS = (
     "the user ", "the user's ", "the question ", "user ", "i need to ", "i should ", "i have to ", "i must ",
     "we need to ", "we should ", "we have to ", "we must ", "let me think", "let me see", "let's think", "let's see",
-    "let me start", "let me recall", "let me check",
+    "let me start", "let me recall", "let me check", "we are asked", "i'm asked", "they ask", "they want",
+    *(
+        f"the {who} {does} "
+        for who in ("guest", "customer", "caller", "client", "person", "human")
+        for does in ("asks", "asked", "is asking", "wants", "wanted", "needs", "said", "says")
+    ),
 )  # fmt: skip
 _OTHERS = (
-    "hmm", "okay, so ", "alright, so ", "okay, let", "alright, let", "thinking process",
+    "hmm", "okay, so ", "alright, so ", "okay, let", "alright, let", "thinking process", "wait, ",
     "好的，用户", "好的,用户", "用户", "嗯", "首先，用户", "我需要", "我应该", "المستخدم", "حسنًا، المستخدم",
     "حسناً، المستخدم",
     "el usuario ", "l'utilisateur ", "der nutzer ", "der benutzer ", "пользователь ", "o usuário ", "kullanıcı ",

@@ -40,7 +40,7 @@ class ThoughtCutter:
         self._thought: list[str] = []
         self._said: list[str] = []
         self._held: list[str] | None = None
-        self._closed_late = False  # a closing tag without an opening one, and nothing after it yet
+        self._closed_late = False  # one more closing tag than opening ones, and nothing behind it yet
         self._has_thought = False
         self._mentioned: set[str] = set()
         self.began_untagged = False
@@ -49,7 +49,8 @@ class ThoughtCutter:
     def reasoning(self) -> str:
         """The thoughts so far."""
         parts = ["".join(self._told), *self._thoughts, "".join(self._thought)]
-        return "\n\n".join(part for part in map(str.strip, parts) if part)
+        bare = (part.strip().removesuffix("<|end|>") for part in parts)
+        return "\n\n".join(part for part in bare if part)
 
     def note(self, thought: str) -> None:
         """Take in a thought that the server tells apart itself."""
@@ -87,23 +88,17 @@ class ThoughtCutter:
     def _start(self, out: list[str], *, final: bool) -> bool:
         """Each of these reads on from `self._at`; False when it needs more."""
         blank = len(self._buffer) - len(self._buffer[self._at :].lstrip(" \t\r\n\ufeff\u200b"))
-        if not (self._has_thought or self._closed_late):
+        if not self._has_thought:
             out.append(self._buffer[self._at : blank])
         self._at = blank
         if blank == len(self._buffer):
             return False
         tag = tag_at(self._buffer, self._at, at_start=True)
-        if tag and tag.kind == "wrapper":
-            self._at += len(tag.text)
-            if not (self._has_thought or self._closed_late):
-                self._state = _State.ANSWER
-                self._say(tag.text, out)
-            return True
-        if tag and tag.closes:
+        if tag and (tag.stands_alone or (tag.is_wrapper and self._has_thought)):
             self._at += len(tag.text)
             self._has_thought = True
             return True
-        if tag:
+        if tag and not tag.closes and not tag.is_wrapper:
             self._begin_thought(tag, is_inside=bool(self._said or self._held))
             return True
         if not final and is_unfinished(self._buffer, self._at, at_start=True):
@@ -174,7 +169,7 @@ class ThoughtCutter:
 
     def _acts(self, tag: Tag, out: list[str]) -> bool:
         """Do what a tag in the answer says; False when it is only written about."""
-        if tag.kind == "wrapper":
+        if tag.is_wrapper:
             is_meant = tag.closes and self._has_thought and not self._place.is_code
             self._at += len(tag.text) if is_meant else 0
             return is_meant

@@ -21,7 +21,7 @@ _PAIRS = {
     ),
     "bracket": (r"\[THINK\]", r"\[/THINK\]"),
     "kimi": ("◁think▷", "◁/think▷"),
-    "harmony": (_CHANNEL.format("analysis|commentary"), rf"(?:<\|end\|>)?{_CHANNEL.format('final')}"),
+    "harmony": (_CHANNEL.format("analysis|commentary"), _CHANNEL.format("final")),
     "gemma": (r"<\|channel>thought", r"<channel\|>"),
     "medgemma": ("<unused94>thought", "<unused95>"),
     "details": (rf"<details\s{_REST}\btype=[\"']reasoning[\"']{_REST}>", "</details>"),
@@ -37,7 +37,7 @@ _WRAPPERS = (
     r"<(?:final_answer|answer|response|output)>|<\|(?:begin_of_solution|START_RESPONSE)\|>",
     r"</(?:final_answer|answer|response|output)>|<\|(?:end_of_solution|END_RESPONSE|return|end)\|>",
 )
-_NEEDS_OPENING = {"details", "granite", "bare"}
+_NEEDS_OPENING = {"details", "granite", "bare", "wrapper"}
 
 
 def _any(patterns: Iterable[tuple[str, str]], flags: int = re.IGNORECASE) -> re.Pattern[str]:
@@ -61,7 +61,7 @@ _LAST_WORDS = _any([("granite", "|".join(_GRANITE[1])), ("bare", _BARE[1])], fla
 _WRAPPER = _any(zip(("opening", "closing"), _WRAPPERS, strict=True))
 _UNFINISHED = re.compile(
     rf"(?:<[|/\s]{{0,7}}[\w:|]{{0,60}}[/\s]{{0,7}}|<{_GAP}(?:{_NAME}|details)\s{_REST}/?{_GAP}"
-    rf"|<\|(?:end|start|channel)\|>[^\n]{{0,200}}|<\|channel>[a-z]{{0,7}}|<unused94>[a-z]{{0,7}}"
+    rf"|<\|(?:start|channel)\|>[^\n]{{0,200}}|<\|channel>[a-z]{{0,7}}|<unused94>[a-z]{{0,7}}"
     rf"|{_begun('[THINK]', '[/THINK]', '◁think▷', '◁/think▷')})\Z",
     re.IGNORECASE,
 )
@@ -81,6 +81,11 @@ class Tag(NamedTuple):
     def is_empty(self) -> bool:
         """Whether it is an element without content: `<think/>`."""
         return not self.closes and self.text.endswith("/>")
+
+    @property
+    def is_wrapper(self) -> bool:
+        """Whether it belongs to an answer, not to a thought."""
+        return self.kind == "wrapper"
 
     @property
     def stands_alone(self) -> bool:

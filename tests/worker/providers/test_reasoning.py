@@ -171,6 +171,25 @@ def test_models_that_leave_the_opening_tag_out_are_known_until_one_does_not(mode
     assert not thinkers.holds("gpt-6-luna")
 
 
+FRAGMENTS = [
+    "<think>", "</think>", "</thinking>", "<think/>", "[THINK]", "[/THINK]", "◁think▷", "◁/think▷", "</details>",
+    "<|channel|>analysis<|message|>", "<|channel|>final<|message|>", "<|start|>assistant", "<|end|>", "<answer>",
+    "</answer>", "Here is my thought process:", "Here is my response:", "analysis", "assistantfinal", "X", "a", "word ",
+    "The user ", "\n", " ", ". ", "`", "```", "```\n", "~~~\n", "<", "</", "|", "[", "H", "Here", '"', "(",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_it_does_not_matter_how_it_is_split(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(50):
+        content = "".join(chance.choices(FRAGMENTS, k=chance.randint(1, 14)))
+        options = {"presumed": chance.random() < 0.3, "cut_off": chance.random() < 0.2}
+        whole = cut(content, **options)
+        assert cut(content, lambda: 1, **options) == whole, content
+        assert cut(content, lambda: chance.randint(1, 6), **options) == whole, content
+
+
 HOSTILE = [
     "<", "[", "`", "~", "`~", "<think ", "<|start|>", "</think", "<think>a</think>", "hm\n</think>\nx", "\n<think>",
     "H", "a", " ", "<details ", "<think>" + "a" * 40, "◁",
