@@ -184,10 +184,10 @@ def test_whatever_comes_it_does_not_matter_how_it_is_split(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(50):
         content = "".join(chance.choices(FRAGMENTS, k=chance.randint(1, 14)))
-        options = {"presumed": chance.random() < 0.3, "cut_off": chance.random() < 0.2}
-        whole = cut(content, **options)
-        assert cut(content, lambda: 1, **options) == whole, content
-        assert cut(content, lambda: chance.randint(1, 6), **options) == whole, content
+        presumed, cut_off = chance.random() < 0.3, chance.random() < 0.2
+        whole = cut(content, presumed=presumed, cut_off=cut_off)
+        for size in (lambda: 1, lambda: chance.randint(1, 6)):
+            assert cut(content, size, presumed=presumed, cut_off=cut_off) == whole, content
 
 
 HOSTILE = [
