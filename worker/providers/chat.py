@@ -100,7 +100,8 @@ class Reply:
         """Take in one chunk, and return what it adds to the answer; raises ValueError when it is an error."""
         if isinstance(chunk, dict) and chunk.get("errors") and not self.finished:
             raise StreamError(chunk)
-        self._count(_field(chunk, "usage"))
+        if usage := _field(chunk, "usage"):
+            self._count(usage)
         choices = _field(chunk, "choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         reason = _field(choice, "finish_reason")

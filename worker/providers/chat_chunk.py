@@ -41,8 +41,10 @@ def said_in(part: object) -> Said:
     """What a `delta` or a `message` holds; a refusal is what the model says."""
     if not isinstance(part, dict):
         return Said("", "")
-    thought = _first(_thought(part.get(name)) for name in _THOUGHTS)  # some servers send the same in two of them
     content = part.get("content")
+    if len(part) == 1 and isinstance(content, str):  # most of all chunks
+        return Said(content, "")
+    thought = _first(_thought(part.get(name)) for name in _THOUGHTS)  # some servers send the same in two of them
     answer, thought_in_parts = (content, "") if isinstance(content, str) else _parts(content)
     refusal = part.get("refusal")
     return Said(answer + (refusal if isinstance(refusal, str) else ""), thought + thought_in_parts)

@@ -37,7 +37,8 @@ class Parameters:
 
     async def ask(self, model: str, wanted: Mapping[str, Any], send: Callable[[dict[str, Any]], Awaitable[T]]) -> T:
         """Call `send` with as many of the `wanted` parameters as the server takes."""
-        known = refused = self._refused.get(model, Refused())
+        refused = self._refused.get(model, Refused())
+        learned = Refused()
         while True:
             parameters = _taken(wanted, refused)
             try:
@@ -47,11 +48,13 @@ class Parameters:
                 if name is None:
                     raise
                 log.warning("model.parameter_refused", provider=self._server, model=model, parameter=name)
-                refused |= {_key(name, parameters[name])}
-                known = known if _TOO_MUCH.search(_words(error)) else refused  # a lower value may be taken
+                key = _key(name, parameters[name])
+                refused |= {key}
+                if not _TOO_MUCH.search(_words(error)):  # a lower value may be taken
+                    learned |= {key}
             else:
-                if known:
-                    self._refused[model] = known
+                if learned:
+                    self._refused[model] = self._refused.get(model, Refused()) | learned
                 return answer
 
 

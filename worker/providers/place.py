@@ -3,6 +3,7 @@
 
 import re
 
+_MARKS = re.compile(r"[`~\n]")
 _PART = re.compile(r"`+|~+|\n|[^`~\n]+")
 _FENCE, _LONGEST_RUN = 3, 1_000
 _BEFORE_FENCE = " \t>"
@@ -23,6 +24,10 @@ class Place:
 
     def move(self, text: str) -> None:
         """Go on by this text."""
+        if not _MARKS.search(text):
+            self._end_run()
+            self._go_on(text)
+            return
         for part in _PART.findall(text):
             if part[0] in "`~":
                 if not self._run.startswith(part[0]):

@@ -67,13 +67,18 @@ class ThoughtCutter:
 
     def _read(self, *, final: bool, cut_off: bool) -> str:
         out: list[str] = []
-        states = {_State.START: self._start, _State.THOUGHT: self._think, _State.ANSWER: self._answer}
-        while self._at < len(self._buffer) and states[self._state](out, final=final):
+        while self._at < len(self._buffer) and self._go_on(out, final=final):
             pass
         self._buffer, self._at = self._buffer[self._at :], 0
         if final:
             self._end(out, cut_off=cut_off)
         return "".join(out)
+
+    def _go_on(self, out: list[str], *, final: bool) -> bool:
+        """Read on from `self._at`; False when that needs more content."""
+        if self._state is _State.ANSWER:
+            return self._answer(out, final=final)
+        return self._think(final=final) if self._state is _State.THOUGHT else self._start(out, final=final)
 
     def _end(self, out: list[str], *, cut_off: bool) -> None:
         if self._state is _State.THOUGHT and self._is_inside and self._open and not cut_off:
@@ -86,7 +91,6 @@ class ThoughtCutter:
             out.append(held)
 
     def _start(self, out: list[str], *, final: bool) -> bool:
-        """Each of these reads on from `self._at`; False when it needs more."""
         blank = len(self._buffer) - len(self._buffer[self._at :].lstrip(" \t\r\n\ufeff\u200b"))
         if not self._has_thought:
             out.append(self._buffer[self._at : blank])
@@ -125,7 +129,7 @@ class ThoughtCutter:
             return
         self._open, self._is_inside, self._state = tag, is_inside, _State.THOUGHT
 
-    def _think(self, _out: list[str], *, final: bool) -> bool:
+    def _think(self, *, final: bool) -> bool:
         begin = self._at
         for found in CANDIDATE.finditer(self._buffer, begin):
             at = found.start()

@@ -145,16 +145,7 @@ async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: D
                 raise BrokenOffError(error) from None
             raise
         finally:
-            done = StepDone(
-                name="reply",
-                duration_ms=timer.ms,
-                provider=model.provider_name,
-                model=model.model,
-                input_hash=sha256(turn.message.text or ""),
-                used=_used(turn, model, usage, asked, draft.text),
-                finish_reason=usage.finish_reason,
-                reasoning=storable(usage.reasoning) or None if turn.agent.show_reasoning else None,
-            )
+            done = _done(turn, model, timer, usage, _used(turn, model, usage, asked, draft.text))
             turn.unpaid = done if draft.text else None
         return done
 
@@ -175,6 +166,19 @@ async def language_of(turn: Turn) -> str:
         return turn.message.language or turn.language
     judge = partial(choose, turn.message.text or "", turn.language, allowed=turn.agent.languages)
     return judge() if is_warm() else await asyncio.to_thread(judge)
+
+
+def _done(turn: Turn, model: Model[ChatProvider], timer: Timer, usage: ChatUsage, used: Used) -> StepDone:
+    return StepDone(
+        name="reply",
+        duration_ms=timer.ms,
+        provider=model.provider_name,
+        model=model.model,
+        input_hash=sha256(turn.message.text or ""),
+        used=used,
+        finish_reason=usage.finish_reason,
+        reasoning=storable(usage.reasoning) or None if turn.agent.show_reasoning else None,
+    )
 
 
 def _used(turn: Turn, model: Model[ChatProvider], usage: ChatUsage, asked: list[ChatMessage], said: str) -> Used:
