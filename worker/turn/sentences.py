@@ -5,6 +5,7 @@ only: however the stream is split into deltas, the sentences are the same.
 """
 # ruff: noqa: RUF001 - letters, dashes and quotes of all scripts are what this module is about
 
+import re
 import unicodedata
 
 import regex
@@ -16,6 +17,7 @@ SPEECH_LIMIT = 4096  # characters that a speech provider takes at once
 LONG = 400  # a sentence longer than this is cut at a clause, or else at a space
 LONG_FIRST = 120  # the first one is cut at a clause sooner: sound starts early
 SHORT = 12  # what is shorter is spoken together with the sentence that follows it on its line
+LONGEST_WORD = 4_000
 PIECE = 40  # characters, about, that are taken as a word where words are written without spaces
 
 _REMARKS = {  # for a reply that is nothing but code
@@ -38,11 +40,13 @@ _NOT_BEFORE_START = (_PAUSES | frozenset(")]}-»」』）】》〉")) - frozense
 _GOES_ON = frozenset("とというってのはがをにでもや")
 
 # A word ends at white space; after a dash, a sure stop or a full-width clause mark also without ("كيف حالك؟أنا بخير").
-_TOKEN = regex.compile(
-    rf"\n|[^\S\n\u00A0]+"
-    rf"|(?:[^ \n—{_SURE}{_SURE_CLAUSES}]{{1,4000}}+(?:[\p{{M}}\u200D]{{1,64}})?|(?=[—{_SURE}{_SURE_CLAUSES}]))"
-    rf"(?:[{_SURE}][{_SURE}!.…{regex.escape(_CLOSERS)}{LEFT_OUT}]{{0,32}}+|[{_SURE_CLAUSES}][{_SURE_CLAUSES}]{{0,8}}+|—{{1,8}})?"
+_ENDS = f"—{_SURE}{_SURE_CLAUSES}"
+_TOKEN = re.compile(
+    rf"\n| +|(?:[^ \n{_ENDS}]{{1,{LONGEST_WORD}}}|(?=[{_ENDS}]))"
+    rf"(?P<end>[{_SURE}][{_SURE}!.…{re.escape(_CLOSERS)}{LEFT_OUT}]{{0,32}}|[{_SURE_CLAUSES}]{{1,8}}|—{{1,8}})?"
 )
+_END = re.compile(f"[ \n{_ENDS}]")
+_ARABIC_COMMA = frozenset(("ar", "fa", "ur", "ps", "sd", "ug", "ckb"))
 _NUMBER = regex.compile(r"\(?(?:\d{1,3}|[A-Za-z])[.)]")
 # Scripts that write no spaces between words.
 _UNSPACED = regex.compile(
@@ -52,26 +56,27 @@ _SPACE_IS_CLAUSE = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 _CLUSTERS = regex.compile(rf"\X{{1,{PIECE}}}+")
 _CLUSTER = regex.compile(r"\X")
 
-_EMPHASIS = regex.compile(
+_EMPHASIS = re.compile(
     r"(?<![\w*])\*+(?=[^\s*])|(?<=[^\s*])\*+(?![\w*])|(?<=[^\W\d_])\*{2,}(?=[^\W\d_])"
     r"|(?<![^\s(\[\"'“«*~])_+(?=[^\s_])|(?<=[^\s_])_+(?=[\s.,;:!?)\]\"'”»*~…،؛؟]|$)"
     r"|~~|^>+"
 )
+_ARROWS = "\u2190-\u21FF\u27F0-\u27FF\u2900-\u297F"
+# Pictures, flags, dingbats and what joins or colours them; those that are read as words are not among them.
 _SYMBOL = (
-    r"[[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\uFE00-\uFE0F\u20E3†‡\U000E0020-\U000E007F"
-    r"[\p{So}&&[\u2190-\u245F\u2500-\u2BFF\u4DC0-\u4DFF\U0001F000-\U0001FBFF]]"
-    rf"{LEFT_OUT}]--[©0-9#*]]"
+    rf"[[\p{{Extended_Pictographic}}\p{{Emoji_Modifier}}\p{{Regional_Indicator}}\uFE00-\uFE0F\u20E3†‡®™{LEFT_OUT}"
+    r"\U000E0020-\U000E007F[\p{So}&&[\u2300-\u245F\u2500-\u2BFF\u4DC0-\u4DFF\U0001F000-\U0001FBFF]]]"
+    rf"--[©0-9#*{_ARROWS}]]"
 )
-# Emoji and other pictures, with what joins them; so that nothing is left between a word and its full stop.
+# Where one stood between a word and its full stop, no space is left.
 _PICTURES = regex.compile(
-    rf"(?P<space>[\s]*+)(?:[#*]\uFE0F?\u20E3|{_SYMBOL}(?:{_SYMBOL}|[\u200D\s])*+)(?P<end>(?=[.,;:!?…)\]؟،؛{_SURE}{_SURE_CLAUSES}]|$))?",
+    rf"\s*+(?:[#*]\uFE0F?\u20E3|{_SYMBOL})(?:{_SYMBOL}|[#*]\uFE0F?\u20E3|[\u200D\s])*+"
+    rf"(?P<end>(?=[.,;:!?…)\]؟،؛{_ENDS}]|$))?",
     regex.V1,
 )
-_ARROW = r"[\u2190-\u21FF\u27F0-\u27FF\u2900-\u297F]"
-_PAUSE = regex.compile(
-    rf"(?<=[\w\p{{M}})])\s*(?:{_ARROW}\uFE0F?\s*)+(?=[\w(])|\s+(?:[•·‣|]|-+>|=+>|<-+)\s+"
-)
-_LONE_ARROW = regex.compile(rf"{_ARROW}|[•‣]|(?<=\s)\||^\||(?<!\S)(?:\(\s*\)|\[\s*\])")
+_MAYBE_PICTURE = re.compile("[®†‡\u20e3\u2100-\u2bff\u3030\u303d\u3297\u3299\u4dc0-\u4dff\ufe00-\ufe0f\U0001f000-\U000fffff]|[#*]\ufe0f")
+_PAUSE = re.compile(rf"(?<=[\w)])\s*(?:[{_ARROWS}]\uFE0F?\s*)+(?=[\w(])|\s+(?:[•·‣|]|-+>|=+>|<-+)\s+")
+_DROPPED = re.compile(rf"[{_ARROWS}•‣]|(?<!\S)(?:\||\(\s*\)|\[\s*\])")
 
 
 def cut(text: str, language: str) -> list[str]:
@@ -93,6 +98,7 @@ class SentenceCutter:
         self._ready: list[str] = []
         self._begun = False  # a sentence has come out
         self._rest = ""  # a word whose end has not come yet
+        self._is_inside = False  # not even the stops that end it have
         self._gap = ""  # the white space before it
         # the sentence being gathered
         self._words: list[str] = []
@@ -123,7 +129,11 @@ class SentenceCutter:
         return ready
 
     def _take(self, delta: str) -> None:
+        if self._is_inside and len(self._rest) + len(delta) <= LONGEST_WORD and not _END.search(delta):
+            self._rest += delta
+            return
         text, self._rest = self._rest + delta, ""
+        self._is_inside = False
         for token in _TOKEN.finditer(text):
             word = token[0]
             if word == "\n":
@@ -133,7 +143,7 @@ class SentenceCutter:
             else:
                 self._decide(word[0])
                 if token.end() == len(text):
-                    self._rest = word
+                    self._rest, self._is_inside = word, token["end"] is None
                 else:
                     self._read(word)
 
@@ -169,7 +179,7 @@ class SentenceCutter:
     def _add_cells(self, word: str) -> None:
         for place, cell in enumerate(word.split("|")):
             if place and self._words and self._words[-1][-1] not in _PAUSES:
-                self._words[-1] += "،" if self._language.startswith("ar") else ","
+                self._words[-1] += "،" if self._language in _ARABIC_COMMA else ","
                 self._length += 1
                 self._clause = len(self._words)
             if _speakable(cell):
@@ -191,6 +201,10 @@ class SentenceCutter:
 
     def _add_word(self, word: str) -> None:
         """Cut what has become too long with one more word."""
+        if not self._gap and self._words and _is_mark(word[0]):
+            self._words[-1] += word
+            self._length += len(word)
+            return
         gap, self._gap = self._gap if self._words else "", ""
         if gap and self._length >= SHORT and _SPACE_IS_CLAUSE.match(self._words[-1][-1]):
             self._clause = len(self._words)
@@ -243,9 +257,13 @@ def _may_end(word: str, following: str, language: str) -> bool:
 def _core_end(word: str) -> int:
     """Return where the punctuation at the end of a word starts; combining marks are part of letters."""
     end = len(word)
-    while end and not (word[end - 1].isalnum() or unicodedata.category(word[end - 1])[0] == "M"):
+    while end and not (word[end - 1].isalnum() or _is_mark(word[end - 1])):
         end -= 1
     return end
+
+
+def _is_mark(char: str) -> bool:
+    return char == "\u200d" or (char > "\u02ff" and unicodedata.category(char)[0] == "M")
 
 
 def _speakable(text: str) -> bool:
@@ -255,11 +273,10 @@ def _speakable(text: str) -> bool:
 def _spoken(text: str, language: str) -> str:
     """Return a sentence as it is sent to be spoken: without its Markdown, emoji and what stands for them."""
     text = _EMPHASIS.sub("", text)
-    if not text.isascii():
+    if _MAYBE_PICTURE.search(text):
         text = _PICTURES.sub(lambda found: " " if found["end"] is None else "", text)
-    comma = "،" if language in {"ar", "fa", "ur"} else ","
-    text = _LONE_ARROW.sub(" ", _PAUSE.sub(f"{comma} ", text))
-    return " ".join(unshield(text).split())
+    text = _PAUSE.sub("، " if language in _ARABIC_COMMA else ", ", text)
+    return " ".join(unshield(_DROPPED.sub(" ", text)).split())
 
 
 def _within_limit(text: str, limit: int) -> list[str]:

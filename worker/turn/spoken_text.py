@@ -6,6 +6,7 @@ one any more: however the stream is split into deltas, the text is the same. Wha
 # ruff: noqa: RUF001 - quotes and brackets of other scripts are what this module is about
 
 import html
+import re
 
 import regex
 
@@ -29,14 +30,21 @@ _SILENT = regex.compile(
 )
 _LINE_END = regex.compile(r"\r\n?|[\u2028\u2029]")
 _BLANK = regex.compile(r"[\s--[\n ]]", regex.V1)
-_ODD = regex.compile(f"{_SILENT.pattern}|{_LINE_END.pattern}|{_BLANK.pattern}", regex.V1)
-
-_SCHEMES = r"(?:https?://|ftp://|file://|www\.|mailto:|data:(?=[a-zA-Z]{1,20}/|[,;]))"
-_CITED = r"(?:(?:file)?cite)?turn\d"
-_OPENER = regex.compile(
-    rf"[`~<&$\\\]【\uE200]|!?\[|:contentReference\[|(?P<cited>{_CITED})|(?P<url>(?<![A-Za-z0-9_])(?i:{_SCHEMES}))"
+_SCHEMES = [
+    form
+    for scheme in ("http://", "https://", "ftp://", "file://", "mailto:", "data:", "www.")
+    for form in (scheme, scheme.capitalize(), scheme.upper())
+]
+_SCHEME = f"(?:{'|'.join(map(re.escape, _SCHEMES))})"
+# How a construct begins; nothing but literals, for which `re` searches fast.
+_OPENERS = [*"`~<&$\\][【\ue200", "![", ":contentReference[", "filecite", "cite", "turn", *_SCHEMES]
+_KINDS = {"![": "[", ":contentReference[": ":", "filecite": "cited", "cite": "cited", "turn": "cited"} | dict.fromkeys(
+    _SCHEMES, "url"
 )
-_LONGEST_OPENER = 32
+_OPENER = re.compile("|".join(map(re.escape, _OPENERS)))
+_BEGINNINGS = {opener[:length] for opener in _OPENERS for length in range(1, len(opener))}
+_BEGINNING = re.compile(f"(?:{'|'.join(map(re.escape, sorted(_BEGINNINGS, key=len, reverse=True)))})\\Z")
+_LONGEST_BEGINNING = max(map(len, _BEGINNINGS))
 _MARKERS = regex.compile(r"\s*(?:(?:[-*+•>]|\d{1,3}[.)])\s*)*")  # what may stand before a fence on its line
 _LONGEST_MARKERS = 80
 
@@ -49,7 +57,9 @@ _URL_END = r"\s<>\[\])*`\"“”«»؟،؛۔।॥。！？，、；：「」『
 _GROUP = r"\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]{0,100}\}){0,200}+\}){0,300}+\}"
 _VALUE = r"(?:\"[^\"]{0,2000}+\"|'[^']{0,2000}+'|[^\s\"'=<>`]{1,2000}+)"
 
-_FENCE = regex.compile(r"(?P<fence>([`~])\2{2,99})(?!\2)[^`~\n]{0,200}\n")
+_FENCE = regex.compile(r"(?P<fence>([`~])\2{2,99})(?!\2)[^`~\n]*+\n")
+_MOST = 2_500  # characters that a construct may have
+_MOST_UNSAID = 20_000  # those of a comment, a script or a style sheet
 _RULES = {
     "`": regex.compile(
         r"`(?=[^`])(?P<one>[^`\n]{1,300})`(?=[^`])"
@@ -57,10 +67,10 @@ _RULES = {
         r"|```(?=[^`])(?P<three>(?:[^`\n]|`{1,2}(?=[^`])){1,300})```(?=[^`])"
     ),
     "<": regex.compile(
-        r"<!--(?:[^<-]|<(?!!--)|-(?!->)){0,20000}+-->"
-        r"|(?i:<(?P<unsaid>script|style)(?:\s[^<>]{0,2000})?>(?:[^<]|<(?!/?(?P=unsaid))){0,20000}+</(?P=unsaid)\s{0,9}>)"
-        r"|<[!?][A-Za-z\[][^<>]{0,200}>"
-        rf"|<(?=(?i:{_SCHEMES}))"
+        r"<!--[^<-]*+(?:(?:<(?!!--)|-(?!->))[^<-]*+)*+-->"
+        r"|(?i:<(?P<unsaid>script|style)(?:\s[^<>]*+)?>[^<]*+(?:<(?!/?(?P=unsaid))[^<]*+)*+</(?P=unsaid)\s*+>)"
+        r"|<[!?][A-Za-z\[][^<>]*+>"
+        rf"|<(?={_SCHEME})"
         r"|<(?P<mail>[^\s<>@/]{1,100}@[^\s<>@]{1,200})>"
         r"|(?P<tag><(?:/|(?!(?i:script|style)[\s>]))(?P<name>[A-Za-z][\w.:-]{0,60}+)"
         rf"(?P<attributes>(?:\s+[^\s\"'<>/=]{{1,100}}+(?:\s*=\s*{_VALUE})?){{0,50}}+)\s*/?>)(?=(?P<next>.))"
@@ -70,15 +80,15 @@ _RULES = {
     "&": regex.compile(r"(?P<entity>&(?:amp;){0,3}(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)"),
     "$": regex.compile(
         r"(?P<money>\$\d[\d.,]*+[^\s$\\^_{}]{0,3}\s+(?=[\p{L}(]\p{L}))"
-        r"|\$\$(?P<display>(?:\\.|[^$\\]){1,2000}+)\$\$"
-        r"|\$(?=[^\s$])(?P<inline>(?:\\.|[^$\\\n]){1,500}+)(?<=\S)\$(?=[^\d$])"
-        r"|\$(?P<open>(?=[^$\n]{0,500}\\[A-Za-z])[^$\n]{1,500}+)(?=\n)",
+        r"|\$\$(?P<display>[^$\\]*+(?:\\.[^$\\]*+)*+)\$\$"
+        r"|\$(?=[^\s$])(?P<inline>[^$\\\n]*+(?:\\.[^$\\\n]*+)*+)(?<=\S)\$(?=[^\d$])"
+        r"|\$(?P<open>(?=[^$\\\n]*+\\[A-Za-z])[^$\n]++)(?=\n)",
         regex.DOTALL,
     ),
     "\\": regex.compile(
-        r"\\\((?P<inline>(?:[^\\]|\\[^()]){1,1000}+)\\\)"
-        r"|\\\[(?P<display>(?:[^\\]|\\[^\[\]]){1,2000}+)\\\]"
-        r"|\\begin\{(?P<kind>[A-Za-z]{1,20}\*?)\}(?P<body>(?:[^\\]|\\(?!end\{(?P=kind)\})){0,2000}+)\\end\{(?P=kind)\}"
+        r"\\\((?P<inline>[^\\]*+(?:\\[^()][^\\]*+)*+)\\\)"
+        r"|\\\[(?P<display>[^\\]*+(?:\\[^\[\]][^\\]*+)*+)\\\]"
+        r"|\\begin\{(?P<kind>[A-Za-z]{1,20}\*?)\}(?P<body>[^\\]*+(?:\\(?!end\{(?P=kind)\})[^\\]*+)*+)\\end\{(?P=kind)\}"
         rf"|(?P<macro>\\(?!begin)(?P<name>[A-Za-z]{{2,30}}+)\*?(?:\[[^\[\]\n]{{0,50}}\])?(?:{_GROUP}){{0,2}}+"
         rf"(?:[_^](?:{_GROUP}|[A-Za-z0-9])){{0,2}}+)(?=[^A-Za-z{{\[_^*])"
         r"|\\(?P<escaped>[\\`*_{}#+.!|~>$&<\"'-])",
@@ -98,9 +108,12 @@ _RULES = {
         rf"\]\((?=(?i:https?:|mailto:|www\.|data:)|[/#])(?:{_ADDRESS}\)|(?P<cut>{_CUT_ADDRESS}))"
     ),
     "url": regex.compile(
-        rf"(?P<url>(?i:{_SCHEMES})[^{_URL_END}]{{1,2000}}+)(?=(?P<next>[{_URL_END}])|.)", regex.DOTALL
+        rf"(?P<url>{_SCHEME}[^{_URL_END}]{{1,2000}}+)(?=(?P<next>[{_URL_END}])|.)", regex.DOTALL
     ),
-    "cited": regex.compile(r"(?:(?:file)?cite)?(?:turn\d{1,4}(?!\d)[a-z]{3,12}\d{1,4}(?!\d))+(?=[^a-z0-9])"),
+    "cited": regex.compile(
+        r"(?:(?:file)?cite)?(?:turn\d{1,4}(?:search|view|news|image|video|file|fetch|product|finance|forecast|sports|maps"
+        r"|academia|reddit|business|time|calculator)\d{1,4}){1,20}+(?=[^a-z0-9])"
+    ),
 }  # fmt: skip
 # What is left of a construct that was never closed.
 _REMAINS = {
@@ -138,9 +151,19 @@ def unshield(text: str) -> str:
 
 
 def _clean(delta: str) -> str:
-    if not _ODD.search(delta):
-        return delta
     return _BLANK.sub(" ", _LINE_END.sub("\n", _SILENT.sub("", delta)))
+
+
+def _begins(text: str, at: int = 0) -> re.Match[str] | None:
+    """Find what may be the first characters of an opener at the end of a text."""
+    return _BEGINNING.search(text, max(at, len(text) - _LONGEST_BEGINNING))
+
+
+def _joined(line: str, text: str) -> str:
+    """Return the beginning of the line that stands at the end of `text`; "…" when it is longer than markers may be."""
+    newline = text.rfind("\n", max(0, len(text) - _LONGEST_MARKERS))
+    joined = text[newline + 1 :] if newline >= 0 else line + text[-_LONGEST_MARKERS:]
+    return joined if len(joined) < _LONGEST_MARKERS else "…"
 
 
 class SpokenText:
@@ -159,9 +182,14 @@ class SpokenText:
 
     def feed(self, delta: str) -> str:
         """Return the text that is certain now."""
-        delta = self._return + delta
-        self._return = "\r" if delta.endswith("\r") else ""
-        return self._read(_clean(delta.removesuffix("\r")), final=False)
+        if self._return or not delta.isprintable() or "\ufffd" in delta or "\ufffc" in delta:
+            delta = self._return + delta
+            self._return = "\r" if delta.endswith("\r") else ""
+            delta = _clean(delta.removesuffix("\r"))
+        if not delta or self._held or self._fence or self._skipped or _OPENER.search(delta) or _begins(delta):
+            return self._read(delta, final=False)
+        self._line, self._last = _joined(self._line, delta), delta[-1]  # as nearly always
+        return delta
 
     def finish(self) -> str:
         """Return what is left."""
@@ -180,33 +208,24 @@ class SpokenText:
                 said.append(stop)
                 continue
             found = _OPENER.search(text, at)
-            if not found and not final:
-                found = _OPENER.search(text, max(at, end - _LONGEST_OPENER), partial=True)
-            start = found.start() if found else end
-            said.append(text[at:start])
             if not found:
+                beginning = None if final else _begins(text, at)
+                end = beginning.start() if beginning else end
+                said.append(text[at:end])
                 break
-            result = None if found.partial else self._construct(found, text, final=final)
+            said.append(text[at : found.start()])
+            result = self._construct(found, text, final=final)
             if result is None:
-                self._held = text[start:]
-                end = start
+                end = found.start()
                 break
             said.append(result[0])
             at = result[1]
-        self._keep(text[:end])
+        self._held = self._held or text[end:]
+        self._line, self._last = _joined(self._line, text[1:end]), text[end - 1]
         return "".join(said)
 
-    def _keep(self, text: str) -> None:
-        """Remember what was read last."""
-        self._line = self._line_of(text, len(text))
-        self._last = text[-1]
-
-    def _line_of(self, text: str, at: int) -> str:
-        """The beginning of the line that stands before `at`; more than markers when it is too long to be those."""
-        newline = text.rfind("\n", max(1, at - _LONGEST_MARKERS), at)
-        if newline < 0 and at > _LONGEST_MARKERS:
-            return "…"
-        return text[newline + 1 : at] if newline > 0 else (self._line + text[1:at])[: 2 * _LONGEST_MARKERS]
+    def _line_before(self, text: str, at: int) -> str:
+        return _joined(self._line, text[1:at] if at <= _LONGEST_MARKERS else text[at - _LONGEST_MARKERS : at])
 
     def _skip_code(self, text: str, at: int) -> int:
         """Leave out the lines of a code block, to its end; what may be the line that closes it is held back."""
@@ -235,24 +254,27 @@ class SpokenText:
 
     def _construct(self, opener: regex.Match[str], text: str, *, final: bool) -> tuple[str, int] | None:
         """Return what is said of a construct, and where it ends; None: it has not ended yet."""
-        start = opener.start()
-        before, kind = text[start - 1], opener.lastgroup or (":" if opener[0][0] == ":" else opener[0][-1])
-        at_line_start = _MARKERS.fullmatch(self._line_of(text, start)) is not None
+        start, kind = opener.start(), _KINDS.get(opener[0], opener[0])
+        before = text[start - 1]
+        if kind == "url" and before.isascii() and (before.isalnum() or before == "_"):
+            return text[start], start + 1
+        at_line_start = kind in "`~[" and _MARKERS.fullmatch(self._line_before(text, start)) is not None
+        most = start + (_MOST_UNSAID if kind == "<" else _MOST)
         if kind in "`~" and at_line_start:
-            fence = _FENCE.match(text, start, partial=not final)
-            if fence and fence.partial:
+            fence = _FENCE.match(text, start, most, partial=True)
+            if fence and fence.partial and len(text) < most and not final:
                 return None
-            if fence:
+            if fence and not fence.partial:
                 self._fence, self.has_code = fence["fence"], True
                 return "\n", fence.end()
         if kind == "~" or (kind == "`" and before == "`"):
             return "~" if kind == "~" else "", start + 1
-        found = _RULES[kind].match(text, start, partial=True)
+        found = _RULES[kind].match(text, start, most, partial=True)
         if found and found.partial:
-            if not final:
+            if not final and len(text) < most:
                 return None
             found = None
-            if kind in "$\\" and "\\" in text[start + 1 :].rstrip():
+            if kind in "$\\" and "\\" in text[start + 1 :] and len(text) < most:  # a formula that the end cuts off
                 return say(text[start:], self._language) + "\n", len(text)
         if found and kind == "url":
             return self._said_url(found, before)
@@ -260,7 +282,7 @@ class SpokenText:
         if said is None and kind in _REMAINS and (found := _REMAINS[kind].match(text, start)):
             said = self._said(kind, found, before, at_line_start)
         if said is None or not found:
-            return "" if kind in "`\ue200" else opener[0], opener.end()
+            return "" if kind in "`\ue200" else text[start], start + 1
         return said, found.end()
 
     def _said(self, kind: str, found: regex.Match[str], before: str, at_line_start: bool) -> str | None:
