@@ -20,7 +20,7 @@ GLUE = "\u00a0"  # a space inside a link or code: no sentence ends there
 # Signs that would be taken for Markdown, but were written to be said, are moved away until the sentence is whole.
 _SIGNS = "*_~|>#"
 _SHIELD = {ord(sign): 0xF0000 + ord(sign) for sign in _SIGNS}
-_UNSHIELD = {shield: sign for sign, shield in _SHIELD.items()}
+_UNSHIELD = {shield: sign for sign, shield in _SHIELD.items()} | dict.fromkeys(range(0xE200, 0xE203), " ")
 
 # Nobody hears these: controls, zero-width characters, bidi marks, private and unassigned ones. A joiner (U+200C, U+200D)
 # is part of its word, and citation marks are written with U+E200 to U+E202.
@@ -77,7 +77,7 @@ _RULES = {
         r"|(?P<cut><[A-Za-z][^<>]{0,500}=\s?[\"']?[^\s\"'<>]{2001})",
         regex.DOTALL,
     ),
-    "&": regex.compile(r"(?P<entity>&(?:amp;){0,3}(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)"),
+    "&": regex.compile(r"(?P<entity>&(?:amp;){0,3}+(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)"),
     "$": regex.compile(
         r"(?P<money>\$\d[\d.,]*+[^\s$\\^_{}]{0,3}\s+(?=[\p{L}(]\p{L}))"
         r"|\$\$(?P<display>[^$\\]*+(?:\\.[^$\\]*+)*+)\$\$"
@@ -122,6 +122,7 @@ _REMAINS = {
         r"\\(?P<escaped>[()\[\]])|\\(?:begin|end)\{[A-Za-z]{1,20}\*?\}|(?P<macro>\\(?P<name>[A-Za-z]{2,30}+))"
     ),
     "[": regex.compile(r"\[(?P<numbers>\d{1,3})\]"),
+    "&": regex.compile(r"(?P<entity>&(?:amp;){1,4})"),
 }
 _IS_MATH = regex.compile(r"[\\^_{}=<>+*]|^[^\p{L}]*$|^\s*\p{L}{1,2}(?:[\s,()/-]+[\p{L}\d]{1,2})*[\s()]*$")
 _HOST = regex.compile(r"(?:[a-z]+://)?(?:[^/?#@]*@)?(?:www\.)?([^/?#:]*)", regex.IGNORECASE)
