@@ -52,6 +52,9 @@ _NUMBER = regex.compile(r"\(?(?:\d{1,3}|[A-Za-z])[.)]")
 _UNSPACED = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}]"
 )
+_SYLLABLES = re.compile(  # a character of these is worth two: Hangul, Ethiopic, kana, Han
+    "[\u1100-\u139f\u2e80-\u2fdf\u3040-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 _SPACE_IS_CLAUSE = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 _CLUSTERS = regex.compile(rf"\X{{1,{PIECE}}}+")
 _CLUSTER = regex.compile(r"\X")
@@ -71,12 +74,14 @@ _SYMBOL = (
 # Where one stood between a word and its full stop, no space is left.
 _PICTURES = regex.compile(
     rf"\s*+(?:[#*]\uFE0F?\u20E3|{_SYMBOL})(?:{_SYMBOL}|[#*]\uFE0F?\u20E3|[\u200D\s])*+"
-    rf"(?P<end>(?=[.,;:!?…)\]؟،؛{_ENDS}]|$))?",
+    rf"(?P<end>(?=[.,;:!?…)\]؟،؛{_SURE}{_SURE_CLAUSES}]|$))?",
     regex.V1,
 )
 _MAYBE_PICTURE = re.compile("[®†‡\u20e3\u2100-\u2bff\u3030\u303d\u3297\u3299\u4dc0-\u4dff\ufe00-\ufe0f\U0001f000-\U000fffff]|[#*]\ufe0f")
 _PAUSE = re.compile(rf"(?<=[\w)])\s*(?:[{_ARROWS}]\uFE0F?\s*)+(?=[\w(])|\s+(?:[•·‣|]|-+>|=+>|<-+)\s+")
-_DROPPED = re.compile(rf"[{_ARROWS}•‣]|(?<!\S)(?:\||\(\s*\)|\[\s*\])")
+_DROPPED = re.compile(
+    rf"\s*(?:[{_ARROWS}•‣]+|(?<!\S)(?:\||\(\s*\)|\[\s*\]|(?:-+>|=+>|<-+)(?!\S)))(?P<end>(?=[.,;:!?…)]|$))?"
+)
 
 
 def cut(text: str, language: str) -> list[str]:
@@ -194,7 +199,7 @@ class SentenceCutter:
             for piece in pieces:
                 self._add_word(piece)
         self._add_word(word)
-        if self._length >= SHORT:
+        if self._length >= SHORT or (self._length >= SHORT // 2 and _SYLLABLES.search(word)):
             self._ending = word
             if _CLAUSE.intersection(word[_core_end(word) :]):
                 self._clause = len(self._words)
@@ -274,9 +279,14 @@ def _spoken(text: str, language: str) -> str:
     """Return a sentence as it is sent to be spoken: without its Markdown, emoji and what stands for them."""
     text = _EMPHASIS.sub("", text)
     if _MAYBE_PICTURE.search(text):
-        text = _PICTURES.sub(lambda found: " " if found["end"] is None else "", text)
+        text = _PICTURES.sub(_gap, text)
     text = _PAUSE.sub("، " if language in _ARABIC_COMMA else ", ", text)
-    return " ".join(unshield(_DROPPED.sub(" ", text)).split())
+    return " ".join(unshield(_DROPPED.sub(_gap, text)).split())
+
+
+def _gap(found: regex.Match[str] | re.Match[str]) -> str:
+    """What is left of something that isn't said: a space, but not before a full stop."""
+    return " " if found["end"] is None else ""
 
 
 def _within_limit(text: str, limit: int) -> list[str]:

@@ -127,7 +127,7 @@ _REMAINS = {
 _IS_MATH = regex.compile(r"[\\^_{}=<>+*]|^[^\p{L}]*$|^\s*\p{L}{1,2}(?:[\s,()/-]+[\p{L}\d]{1,2})*[\s()]*$")
 _HOST = regex.compile(r"(?:[a-z]+://)?(?:[^/?#@]*@)?(?:www\.)?([^/?#:]*)", regex.IGNORECASE)
 _REST_OF = {  # what is left out of something too long to be held back, and what closes it
-    "url": regex.compile(rf"(?P<skipped>[^{_URL_END}]*+)(?P<end>\0)?"),
+    "url": regex.compile(rf"(?P<skipped>[^{_URL_END}]*+)(?P<end>>)?"),
     "link": regex.compile(r"(?P<skipped>[^)\n]*+)(?P<end>\))?"),
     "tag": regex.compile(r"(?P<skipped>[^<>]*+)(?P<end>>)?"),
     "line": regex.compile(r"(?P<skipped>[^\n]*+)(?P<end>\n)?"),
