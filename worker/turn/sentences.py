@@ -26,9 +26,7 @@ _REMARKS = {  # for a reply that is nothing but code
 }
 
 # Stops that end a sentence, whatever follows, also without a space: danda, ideographic, Ethiopic, Burmese, Khmer …
-_SURE = (
-    "؟۔。！？｡．।॥።፧፨။។៕៚๚๛։\u037e܀܁܂߹᙮᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᰻᰼᱾᱿⁇⁈⁉⸮⸼꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫།༎༏༐༑෴﹒﹖﹗"
-)
+_SURE = "؟۔。！？｡．।॥።፧፨။។៕៚๚๛։\u037e܀܁܂߹᙮᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᰻᰼᱾᱿⁇⁈⁉⸮⸼꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫།༎༏༐༑෴﹒﹖﹗"
 _SURE_CLAUSES = "、，；：﹐﹑﹔﹕､፣፤፥፦၊៖᠂᠈꓾꘍꛵꛶"  # clauses too
 _STOP = regex.compile(f"፡፡|[.!?…{_SURE}]")
 _CLAUSE = frozenset(",،;؛:—–՝·" + _SURE_CLAUSES)
@@ -64,7 +62,7 @@ _EMPHASIS = re.compile(
     r"|(?<![^\s(\[\"'“«*~])_+(?=[^\s_])|(?<=[^\s_])_+(?=[\s.,;:!?)\]\"'”»*~…،؛؟]|$)"
     r"|~~|^>+"
 )
-_ARROWS = "\u2190-\u21FF\u27F0-\u27FF\u2900-\u297F"
+_ARROWS = "\u2190-\u21ff\u27f0-\u27ff\u2900-\u297f"
 # Pictures, flags, dingbats and what joins or colours them; those that are read as words are not among them.
 _SYMBOL = (
     rf"[[\p{{Extended_Pictographic}}\p{{Emoji_Modifier}}\p{{Regional_Indicator}}\uFE00-\uFE0F\u20E3†‡®™{LEFT_OUT}"
@@ -77,7 +75,9 @@ _PICTURES = regex.compile(
     rf"(?P<end>(?=[.,;:!?…)\]؟،؛{_SURE}{_SURE_CLAUSES}]|$))?",
     regex.V1,
 )
-_MAYBE_PICTURE = re.compile("[®†‡\u20e3\u2100-\u2bff\u3030\u303d\u3297\u3299\u4dc0-\u4dff\ufe00-\ufe0f\U0001f000-\U000fffff]|[#*]\ufe0f")
+_MAYBE_PICTURE = re.compile(
+    "[®†‡\u20e3\u2100-\u2bff\u3030\u303d\u3297\u3299\u4dc0-\u4dff\ufe00-\ufe0f\U0001f000-\U000fffff]|[#*]\ufe0f"
+)
 _PAUSE = re.compile(rf"(?<=[\w)])\s*(?:[{_ARROWS}]\uFE0F?\s*)+(?=[\w(])|\s+(?:[•·‣|]|-+>|=+>|<-+)\s+")
 _DROPPED = re.compile(
     rf"\s*(?:[{_ARROWS}•‣]+|(?<!\S)(?:\||\(\s*\)|\[\s*\]|(?:-+>|=+>|<-+)(?!\S)))(?P<end>(?=[.,;:!?…)]|$))?"

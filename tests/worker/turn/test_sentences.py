@@ -207,7 +207,9 @@ def test_a_character_is_never_cut_from_its_marks(cluster: str, limit: int) -> No
     assert max(map(len, pieces)) <= limit
 
 
-@pytest.mark.parametrize("script", ["早餐七点开始您需要订", "あさごはんはしちじ", "อาหารเช้าเริ่มเจ็ดโมง", "ອາຫານເຊົ້າເລີ່ມ", "အာဟာရကို"])
+@pytest.mark.parametrize(
+    "script", ["早餐七点开始您需要订", "あさごはんはしちじ", "อาหารเช้าเริ่มเจ็ดโมง", "ອາຫານເຊົ້າເລີ່ມ", "အာဟာရကို"]
+)
 def test_a_long_run_of_a_script_without_spaces_is_cut_like_words(script: str) -> None:
     pieces = cut(script * 200, "zh")
     assert "".join(pieces) == script * 200

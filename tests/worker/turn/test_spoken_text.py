@@ -28,7 +28,10 @@ HTML = [
     ("Twice &amp;amp; thrice &amp;amp;lt; escaped &amp;quot;x&amp;quot;", 'Twice & thrice < escaped "x"'),
     ("AT&T; R&D &unknown; &; &#; ?a=1&copy=2", "AT&T; R&D &unknown; &; &#; ?a=1&copy=2"),
     ("&lt;b&gt; is a tag and 2 &#42; 3 &#42; 4 are 24", "<b> is a tag and 2 * 3 * 4 are 24"),
-    ("<p>One <b>bold</b> word.</p><p class='x'>Two <a href=\"https://a.b/c\">links</a>.</p>", "One bold word. Two links."),
+    (
+        "<p>One <b>bold</b> word.</p><p class='x'>Two <a href=\"https://a.b/c\">links</a>.</p>",
+        "One bold word. Two links.",
+    ),
     ("<ul><li>First</li><li>Second</li></ul>", "First Second"),
     ("A<br>line<br/>ends<BR />here<hr>now", "A line ends here now"),
     ("Hidden <!-- a comment. <b> Not -> said --> end", "Hidden end"),
@@ -54,8 +57,14 @@ CITATIONS = [
     ("Here[1, 2] and there[3-5] it is", "Here and there it is"),
     ("Index a[0] and the interval [0, 1) stay", "Index a[0] and the interval [0, 1) stay"),
     ("See this[^1] and that.[^note]\n\n[^1]: A note.", "See this and that. A note."),
-    ("It is so:contentReference[oaicite:0]{index=0}. And so :contentReference[oaicite:12]{index=12}!", "It is so. And so!"),
-    ("It is so \ue200cite\ue202turn0search0\ue202turn0search1\ue201. And citeturn0search0turn1view2 so.", "It is so. And so."),
+    (
+        "It is so:contentReference[oaicite:0]{index=0}. And so :contentReference[oaicite:12]{index=12}!",
+        "It is so. And so!",
+    ),
+    (
+        "It is so \ue200cite\ue202turn0search0\ue202turn0search1\ue201. And citeturn0search0turn1view2 so.",
+        "It is so. And so.",
+    ),
     ("In turn 2 we turn left, turn1 or not", "In turn 2 we turn left, turn1 or not"),
     ("It is so [[1]](https://a.b/c) and so [2](https://a.b/d).", "It is so and so."),
     ("It is [4:0†source] known", "It is known"),
