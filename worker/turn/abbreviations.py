@@ -1,5 +1,5 @@
 """Which full stops belong to an abbreviation, an initial or a number, and do not end a sentence as well."""
-# ruff: noqa: RUF001 - letters of other scripts are what this module is about
+# ruff: noqa: RUF001, SIM905 - letters of other scripts are what this module is about; lists of words are read as text
 
 import regex
 
@@ -38,6 +38,7 @@ _OF_LANGUAGE = {
 _KNOWN = {language: regex.compile(words) for language, words in _OF_LANGUAGE.items()}
 # Where "3." is "third".
 _ORDINALS = frozenset("de da nb nn no fi cs sk sl hr bs sr hu et lv is fo lb".split())
+_ORDINAL = regex.compile(r"\d{1,2}")
 _SHORT_SCRIPTS = regex.compile(r"\p{Arabic}|\p{Hebrew}")
 
 
@@ -47,7 +48,7 @@ def is_abbreviation(word: str, following: str, language: str) -> bool:
     lowered = core.lower()
     if len(core) == 1 and core.isalpha():
         return (core != "I" or not following.isupper()) and (is_cased(core) or bool(_SHORT_SCRIPTS.match(core)))
-    if language in _ORDINALS and core.isdigit() and len(core) <= 2:
+    if language in _ORDINALS and _ORDINAL.fullmatch(core):
         return True
     if language in _KNOWN and _KNOWN[language].fullmatch(lowered):
         return True

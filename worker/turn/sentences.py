@@ -169,11 +169,9 @@ class SentenceCutter:
             self._add(word)
             self._ending = ""
             return
-        elif word in ("[x]", "[X]") or not _speakable(word):
-            return
-        else:
+        if word not in ("[x]", "[X]") and _speakable(word):
             self._add(word)
-        self._line_start = False
+            self._line_start = False
 
     def _end_line(self) -> None:
         if self._row and self._words:

@@ -1,5 +1,5 @@
 """A formula in LaTeX as a person says it: in words in English and Arabic, in plain symbols in any other language."""
-# ruff: noqa: RUF001 - mathematical signs are what this module is about
+# ruff: noqa: RUF001, SIM905 - mathematical signs are what this module is about; long lists of words are read as text
 
 import unicodedata
 
@@ -107,6 +107,7 @@ _SAME = {
 }  # fmt: skip
 _SIGNS = {said[0]: name for name, said in reversed(_SAID.items()) if len(said[0]) == 1 and not said[0].isascii()}
 _SIGNS |= {"−": "-", "·": "times", "⋅": "times", "∗": "times", "′": "'", "⇔": "iff", "∑": "sum", "∏": "prod"}
+_BETWEEN = {"frac": "frac", "binom": "choose"}  # what is said between their two arguments
 _BIG = {"sum", "prod", "int", "lim"}
 _GREEK = dict(
     zip(
@@ -143,8 +144,8 @@ MACROS = (
 def say(formula: str, language: str) -> str:
     """Return what a person says for `formula`, without a backslash, a brace or a dollar sign."""
     said = _Formula(_TOKEN.findall(formula), language).read()
-    words = " ".join(_SYNTAX.sub(" ", said).split())
-    return _LOOSE.sub("", words)
+    words: str = _LOOSE.sub("", " ".join(_SYNTAX.sub(" ", said).split()))
+    return words
 
 
 class _Formula:
@@ -157,13 +158,13 @@ class _Formula:
         self._column = {"en": 1, "ar": 2}.get(language[:2].lower(), 0)
 
     def read(self, end: str = "") -> str:
-        """Say everything up to the token `end`."""
+        """Say everything up to the part `end`."""
         words = []
         while self._at < len(self._tokens):
-            token = self._next()
-            if token == end:
+            part = self._next()
+            if part == end:
                 break
-            words.append(self._say(token))
+            words.append(self._say(part))
         return " ".join(filter(None, words))
 
     def _next(self) -> str:
@@ -179,17 +180,17 @@ class _Formula:
         return _SAID[name][self._column]
 
     def _argument(self) -> str:
-        token = self._peek()
-        return self._say(self._next()) if token and token not in "}&" else ""
+        part = self._peek()
+        return self._say(self._next()) if part and part not in "}&" else ""
 
     def _text(self) -> str:
         """An argument that is prose: it is said as it stands."""
         words: list[str] = []
         depth = 0
         while self._peek() == "{" if not depth else self._at < len(self._tokens):
-            token = self._next()
-            depth += (token == "{") - (token == "}")
-            words.append(token)
+            part = self._next()
+            depth += (part == "{") - (part == "}")
+            words.append(part)
             if not depth:
                 break
         return "".join(words)
@@ -201,67 +202,75 @@ class _Formula:
         self._at += 1
         return self.read("]")
 
-    def _say(self, token: str) -> str:
+    def _say(self, part: str) -> str:
         if self._depth > DEEPEST:
             return ""
         self._depth += 1
         try:
-            return self._said(token)
+            return self._said(part)
         finally:
             self._depth -= 1
 
-    def _said(self, token: str) -> str:
-        if token == "{":
-            return self.read("}")
-        if token == "^":
-            return self._power()
-        if token == "_":
-            return self._below()
-        if token.startswith("\\"):
-            return self._macro(token[1:].rstrip("*"))
-        name = _SIGNS.get(token, token)
-        if name in _BIG:
-            return self._big(name)
-        return self._word(name) if name in _SAID and not token.isascii() or token in "+-=<>/*!'|%" else token
+    def _said(self, part: str) -> str:
+        name = _SIGNS.get(part, part)
+        is_sign = name in _SAID and (not part.isascii() or part in "+-=<>/*!'|%")
+        if part == "{":
+            said = self.read("}")
+        elif part == "^":
+            said = self._power()
+        elif part == "_":
+            said = self._below()
+        elif part.startswith("\\"):
+            said = self._macro(part[1:].rstrip("*"))
+        elif name in _BIG:
+            said = self._big(name)
+        else:
+            said = self._word(name) if is_sign else part
+        return said
 
     def _macro(self, name: str) -> str:
         name = _SAME.get(name, name)
-        if name in {"\\", "newline"}:
-            return ","
-        if name == "frac":
-            return f"{self._argument()} {self._word('frac')} {self._argument()}"
-        if name == "binom":
-            return f"{self._argument()} {self._word('choose')} {self._argument()}"
-        if name == "sqrt":
-            order = self._option()
-            root = {"": "sqrt", "3": "cbrt"}.get(order)
-            return f"{self._word(root) if root else self._word('root') + ' ' + order} {self._argument()}"
-        if name in {"bar", "hat", "vec"}:
-            return f"{self._argument()} {self._word(name)}"
-        if name in _BIG:
-            return self._big(name)
-        if name == "log" and self._peek() == "_":
+        if name in _BETWEEN:
+            said = f"{self._argument()} {self._word(_BETWEEN[name])} {self._argument()}"
+        elif name == "sqrt":
+            said = self._root()
+        elif name in {"bar", "hat", "vec"}:
+            said = f"{self._argument()} {self._word(name)}"
+        elif name in _BIG:
+            said = self._big(name)
+        elif name == "log" and self._peek() == "_":
             self._at += 1
-            return f"{self._word('log')} {self._word('base')} {self._argument()}"
-        if name in _TEXTS:
-            return self._text()
-        if name in _UNSAID:
-            self._argument()
-            return ""
-        return self._named(name)
+            said = f"{self._word('log')} {self._word('base')} {self._argument()}"
+        elif name in _TEXTS:
+            said = self._text()
+        elif name in _UNSAID:
+            said = self._argument() and ""
+        else:
+            said = self._named(name)
+        return said
+
+    def _root(self) -> str:
+        order = self._option()
+        root = {"": "sqrt", "3": "cbrt"}.get(order)
+        return f"{self._word(root) if root else self._word('root') + ' ' + order} {self._argument()}"
 
     def _named(self, name: str) -> str:
-        if name in _SHAPES or len(name) == 1 and name not in "%":
-            return name if name in "#&_%" else ""
-        if name in _SAID:
-            return self._word(name)
+        """A macro without arguments."""
         plain = name.removeprefix("var").lower()
-        if plain in _GREEK:
-            if self._column:
-                return (plain, _GREEK[plain])[self._column - 1]
+        if name in {"\\", "newline"}:
+            said = ","
+        elif name in _SAID:
+            said = self._word(name)
+        elif name in _SHAPES or (len(name) == 1 and not name.isalpha()):
+            said = ""
+        elif plain in _GREEK and self._column:
+            said = (plain, _GREEK[plain])[self._column - 1]
+        elif plain in _GREEK:
             case = "CAPITAL" if name[0].isupper() else "SMALL"
-            return unicodedata.lookup(f"GREEK {case} LETTER {plain.replace('lambda', 'lamda')}")
-        return name
+            said = unicodedata.lookup(f"GREEK {case} LETTER {plain.replace('lambda', 'lamda')}")
+        else:
+            said = name
+        return said
 
     def _power(self) -> str:
         power = self._argument()
