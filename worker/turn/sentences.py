@@ -23,6 +23,17 @@ PIECE = 40  # characters, about, that are taken as a word where words are writte
 _REMARKS = {  # for a reply that is nothing but code
     "en": "Here is the code.",
     "ar": "إليك الشيفرة البرمجية.",
+    "de": "Hier ist der Code.",
+    "es": "Aquí está el código.",
+    "pt": "Aqui está o código.",
+    "it": "Ecco il codice.",
+    "ru": "Вот код.",
+    "tr": "İşte kod.",
+    "hi": "यह रहा कोड।",
+    "ur": "یہ رہا کوڈ۔",
+    "zh": "代码如下。",
+    "ja": "コードはこちらです。",
+    "ko": "코드는 다음과 같습니다.",
 }
 
 # Stops that end a sentence, whatever follows, also without a space: danda, ideographic, Ethiopic, Burmese, Khmer …
@@ -33,7 +44,7 @@ _CLAUSE = frozenset(",،;؛:—–՝·" + _SURE_CLAUSES)
 _PAUSES = _CLAUSE | frozenset(".!?…" + _SURE)
 _NOT_AFTER_STOP = _CLAUSE | frozenset("-=/\\&|<>+")  # "e.g.,", "x!=1", "https://x.io/?": no end
 _CLOSERS = "\"'”’»›)}*_`」』）】》〉〕］｝"
-_NOT_BEFORE_START = (_PAUSES | frozenset(")]}-»」』）】》〉")) - frozenset("—–")
+_NOT_BEFORE_START = _PAUSES | frozenset(")]}-»」』）】》〉")
 # After a quotation in Japanese, what goes on with it ("…」と言った") and what may also begin a sentence.
 _GOES_ON = frozenset("とというってのはがをにでもや")
 
@@ -53,7 +64,7 @@ _UNSPACED = regex.compile(
 _SYLLABLES = re.compile(  # a character of these is worth two: Hangul, Ethiopic, kana, Han
     "[\u1100-\u139f\u2e80-\u2fdf\u3040-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-_SPACE_IS_CLAUSE = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+_SPACE_IS_CLAUSE = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")  # Thai, Lao, Burmese, Khmer
 _CLUSTERS = regex.compile(rf"\X{{1,{PIECE}}}+")
 _CLUSTER = regex.compile(r"\X")
 
@@ -78,9 +89,10 @@ _PICTURES = regex.compile(
 _MAYBE_PICTURE = re.compile(
     "[®†‡\u20e3\u2100-\u2bff\u3030\u303d\u3297\u3299\u4dc0-\u4dff\ufe00-\ufe0f\U0001f000-\U000fffff]|[#*]\ufe0f"
 )
+_MAYBE_DROPPED = re.compile(rf"[{_ARROWS}•·‣|<>(\[]")
 _PAUSE = re.compile(rf"(?<=[\w)])\s*(?:[{_ARROWS}]\uFE0F?\s*)+(?=[\w(])|\s+(?:[•·‣|]|-+>|=+>|<-+)\s+")
 _DROPPED = re.compile(
-    rf"\s*(?:[{_ARROWS}•‣]+|(?<!\S)(?:\||\(\s*\)|\[\s*\]|(?:-+>|=+>|<-+)(?!\S)))(?P<end>(?=[.,;:!?…)]|$))?"
+    rf"\s*(?:[{_ARROWS}•‣]+|(?<!\S)(?:\|(?!\S)|\(\s*\)|\[\s*\]|(?:-+>|=+>|<-+)(?!\S)))(?P<end>(?=[.,;:!?…)]|$))?"
 )
 
 
@@ -209,7 +221,7 @@ class SentenceCutter:
             self._length += len(word)
             return
         gap, self._gap = self._gap if self._words else "", ""
-        if gap and self._length >= SHORT and _SPACE_IS_CLAUSE.match(self._words[-1][-1]):
+        if gap and word[0] > "\u0dff" and self._length >= SHORT and _SPACE_IS_CLAUSE.match(self._words[-1][-1]):
             self._clause = len(self._words)
         self._words.append(gap + word)
         self._length += len(gap) + len(word)
@@ -278,8 +290,10 @@ def _spoken(text: str, language: str) -> str:
     text = _EMPHASIS.sub("", text)
     if _MAYBE_PICTURE.search(text):
         text = _PICTURES.sub(_gap, text)
-    text = _PAUSE.sub("، " if language in _ARABIC_COMMA else ", ", text)
-    return " ".join(unshield(_DROPPED.sub(_gap, text)).split())
+    if _MAYBE_DROPPED.search(text):
+        text = _PAUSE.sub("، " if language in _ARABIC_COMMA else ", ", text)
+        text = _DROPPED.sub(_gap, text)
+    return " ".join(unshield(text).split())
 
 
 def _gap(found: regex.Match[str] | re.Match[str]) -> str:

@@ -231,6 +231,9 @@ class _Formula:
     def _macro(self, name: str) -> str:
         name = _SAME.get(name, name)
         if name in _BETWEEN:
+            digits = self._peek()
+            if digits.isdigit() and digits[1:]:  # "\\frac12" is one half
+                self._tokens[self._at : self._at + 1] = [digits[0], digits[1:]]
             said = f"{self._argument()} {self._word(_BETWEEN[name])} {self._argument()}"
         elif name == "sqrt":
             said = self._root()

@@ -97,6 +97,7 @@ REMAINS = {
     "<": regex.compile(r"(?i:<(?:script|style)(?:\s[^<>]{0,2000})?>)|<!--"),
     "\\": regex.compile(
         r"\\(?P<escaped>[()\[\]])|\\(?:begin|end)\{[A-Za-z]{1,20}\*?\}|(?P<macro>\\(?P<name>[A-Za-z]{2,30}+))"
+        r"|\\(?=\n)"
     ),
     "[": regex.compile(r"\[(?P<numbers>\d{1,3})\]"),
     "&": regex.compile(r"(?P<entity>&(?:amp;){1,4})"),

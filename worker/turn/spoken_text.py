@@ -32,6 +32,7 @@ from worker.turn.spoken_tags import said_of_tag
 
 LONGEST_URL = 80  # of a longer address only the host is said
 LEFT_OUT = "\U000f0000"  # stands where something was left out, until the sentence is put together
+LONG_LINE = "…"
 GLUE = "\u00a0"  # a space inside a link or code: no sentence ends there
 
 # Signs that would be taken for Markdown, but were written to be said, are moved away until the sentence is whole.
@@ -76,10 +77,10 @@ def _begins(text: str, at: int = 0) -> re.Match[str] | None:
 
 
 def _joined(line: str, text: str) -> str:
-    """Return the beginning of the line that stands at the end of `text`; "…" when it is longer than markers may be."""
+    """Return how the line at the end of `text` begins; `LONG_LINE` when it is longer than markers may be."""
     newline = text.rfind("\n", max(0, len(text) - LONGEST_MARKERS))
     joined = text[newline + 1 :] if newline >= 0 else line + text[-LONGEST_MARKERS:]
-    return joined if len(joined) < LONGEST_MARKERS else "…"
+    return joined if len(joined) < LONGEST_MARKERS else LONG_LINE
 
 
 class SpokenText:
@@ -104,8 +105,10 @@ class SpokenText:
             delta = _clean(delta.removesuffix("\r"))
         if not delta or self._held or self._fence or self._skipped or OPENER.search(delta) or _begins(delta):
             return self._read(delta, final=False)
-        self._line, self._last = _joined(self._line, delta), delta[-1]  # as nearly always
-        return delta
+        if self._line != LONG_LINE or "\n" in delta:
+            self._line = _joined(self._line, delta)
+        self._last = delta[-1]
+        return delta  # as nearly always
 
     def finish(self) -> str:
         """Return what is left."""

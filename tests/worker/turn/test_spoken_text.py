@@ -95,6 +95,8 @@ MARKDOWN = [
     ("| Name | Use |\n|---|---|\n| `a|b` | x \\| y |", None),
     ("Use `<b>`, `$x$`, `[1]` and ``a`b`` as `&amp;` stands", "Use <b>, $x$, [1] and a`b as &amp; stands"),
     ("```html\n<!-- open\n```\nIt goes on <b>here</b>", "It goes on here"),
+    ("One\\\nTwo || three -- four | five", "One Two || three -- four, five"),
+    ("He said so. — Then he left.", "He said so. — Then he left."),
     ("> ```\n> code\n> ```\nIt goes on", "It goes on"),
     ("C:\\new\\alpha and \\\\server stay, \\*this\\* too", "C:\\new\\alpha and \\server stay, *this* too"),
 ]
@@ -109,6 +111,7 @@ MATHS = [
     ("So\n$$\n\\int_0^1 x\\,dx\n= \\frac{1}{2}\n$$\nis it.", "So the integral from 0 to 1 of x dx equals 1 over 2 is it."),
     (r"\[ x = \sqrt{2} \] and \begin{align} a &= b \\ c &= d \end{align}", "x equals the square root of 2 and a equals b, c equals d"),
     (r"Bare \frac{a}{b}, \alpha and \textbf{bold} and \$5 too", "Bare a over b, alpha and bold and $5 too"),
+    (r"Half is $\frac12$ or $\frac1{n}$ of $x_{10}^{12}$", "Half is 1 over 2 or 1 over n of x 10 to the power of 12"),
     (r"Cut off $\frac{a}{b", "Cut off a over b"),
     (r"Cut off \( \sqrt{x", "Cut off the square root of x"),
 ]  # fmt: skip
