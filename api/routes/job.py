@@ -93,7 +93,8 @@ async def get_job_audio(
     """Fetch the spoken reply as mp3; takes a Range. While the job runs: 409 `not_ready` with Retry-After.
 
     With `stream=1` it is sent while it is made, to its end, without a length or ranges. When the attempt that makes it
-    fails, the connection breaks off: what came so far is not the whole reply.
+    fails, the connection breaks off: what came so far is not the whole reply. A reply with nothing to say, such as a
+    lone emoji, has no sound: 404 `no_audio`.
     """
     if stream:
         return await stream_reply(stores, owner_id=user_id, job_id=job_id)
