@@ -37,6 +37,7 @@ from api.routes import (
 from api.schemas.problem import Problem
 from api.state import Stores
 from api.waiting import look_again_forever
+from api.wire import HeadMethodMiddleware
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
@@ -87,7 +88,8 @@ class _App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette answers a bug of ours outside of all added middleware: what every answer gets lies around that."""
-        return HeadersMiddleware(cors(super().build_middleware_stack(), self._origins))
+        app = cors(super().build_middleware_stack(), self._origins)
+        return HeadMethodMiddleware(HeadersMiddleware(app, other_origins=bool(self._origins)))
 
 
 @asynccontextmanager
