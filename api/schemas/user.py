@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
 from api.schemas.auth import CREDENTIALS, NewUser
@@ -33,7 +33,7 @@ EXAMPLE: JsonDict = {
     "updated_at": "2026-11-20T09:00:00Z",
 }
 
-Limit = Annotated[int, Field(ge=1, le=MOST)]
+Limit = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Named = Annotated[ModelName, AfterValidator(lambda name: str(ModelRef.parse(name)))]  # as the catalogue spells it
 
 
@@ -79,7 +79,7 @@ class UserPatch(BaseModel):
     )
 
     password: Annotated[Password | None, AfterValidator(not_null)] = None
-    disabled: Annotated[bool | None, AfterValidator(not_null)] = None
+    disabled: Annotated[StrictBool | None, AfterValidator(not_null)] = None
     role: Annotated[UserRole | None, AfterValidator(not_null)] = None
     balance: Amount | None = Field(default=None, description="In dollars; null: no limit.")
     allowed_models: list[Named] | None = Field(
