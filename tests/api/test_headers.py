@@ -223,7 +223,9 @@ async def test_sound_may_be_played_by_pages_of_other_origins_only_where_some_are
                 assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
-async def test_a_page_that_was_not_asked_about_can_still_be_told_apart_by_a_cache(with_a_page: httpx.AsyncClient) -> None:
+async def test_a_page_that_was_not_asked_about_can_still_be_told_apart_by_a_cache(
+    with_a_page: httpx.AsyncClient,
+) -> None:
     for path in ("/health", f"{API}/agent", "/static/app.js"):
         assert "Origin" in (await with_a_page.get(path)).headers["vary"], path
 
