@@ -80,5 +80,11 @@ Spoken = Annotated[Text, AfterValidator(_not_blank)]
 OneLine = Annotated[Text, AfterValidator(_one_line)]
 """Text that is safe in a terminal and a list: nothing in it moves the cursor, or what stands around it."""
 
-Name = Annotated[OneLine, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_not_blank)]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    AfterValidator(_storable),
+    AfterValidator(_one_line),
+    AfterValidator(_not_blank),
+]
 """A name without space around it."""

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - letters and digits of other scripts are what is tried
 """Languages, names, models and numbers: what is not as documented is a 422 at once, everywhere."""
 
 from decimal import Decimal

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - letters and digits of other scripts are what is tried
 """HTTP as old, careless and hostile clients speak it, over a bare socket."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - letters and digits of other scripts are what is tried
 """Which languages there are, and by which other codes they go."""
 
 import pytest

@@ -40,7 +40,7 @@ def test_a_line_of_the_log_steers_no_terminal(log: io.StringIO) -> None:
     logger.warning(HOSTILE, told=HOSTILE, nested={"told": [HOSTILE]}, plain="مرحبا")
     logging.getLogger("tests").warning("from a library: %s", HOSTILE)
     try:
-        raise ValueError(HOSTILE)
+        int(HOSTILE + "\n")
     except ValueError:
         logger.exception("broke")
     written = log.getvalue()
