@@ -23,6 +23,13 @@ def _flag(value: Any) -> Any:
     return value
 
 
+def _yes_or_no(value: Any) -> Any:
+    if not isinstance(value, bool) and value not in ("true", "false"):
+        msg = "must be true or false"
+        raise ValueError(msg)
+    return value
+
+
 def _day(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         msg = "must be a day such as 2026-11-20"
@@ -42,6 +49,9 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 """Yes or no in a query or a form."""
+
+YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
+"""Yes or no in JSON."""
 
 Day = Annotated[date, BeforeValidator(_day)]
 

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from api.schemas.auth import CREDENTIALS, NewUser
 from api.schemas.patch import not_null
+from api.schemas.strict import YesOrNo
 from shared.models import UserRole
 from shared.models.agent import ModelName
 from shared.money import Amount, Dollars
@@ -79,7 +80,7 @@ class UserPatch(BaseModel):
     )
 
     password: Annotated[Password | None, AfterValidator(not_null)] = None
-    disabled: Annotated[StrictBool | None, AfterValidator(not_null)] = None
+    disabled: Annotated[YesOrNo | None, AfterValidator(not_null)] = None
     role: Annotated[UserRole | None, AfterValidator(not_null)] = None
     balance: Amount | None = Field(default=None, description="In dollars; null: no limit.")
     allowed_models: list[Named] | None = Field(
