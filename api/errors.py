@@ -137,12 +137,14 @@ async def _http(request: Request, error: HTTPException) -> Response:
 
 
 def _nothing_at(request: Request) -> str:
-    """What a 404 says: the address that was meant, where slashes or capitals too many are all that is wrong."""
-    path = request.scope["path"]
+    """What a 404 says; more, where slashes or capitals too many are all that is wrong."""
+    nothing, path = "There is nothing at this address.", request.scope["path"]
     plain = "/" + "/".join(filter(None, path.split("/")))
-    meant = (likely for likely in (plain, plain.lower()) if likely != path and len(path) <= MAX_SHOWN)
-    found = next((likely for likely in meant if _methods(request, likely)), None)
-    return "There is nothing at this address." + (f" Did you mean {found}?" if found else "")
+    if len(path) > MAX_SHOWN:
+        return nothing
+    if plain != path and _methods(request, plain):
+        return f"{nothing} Did you mean {plain}?"
+    return f"{nothing} Addresses are in lower case." if _methods(request, plain.lower()) else nothing
 
 
 def _allow(request: Request) -> dict[str, str]:

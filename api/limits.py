@@ -89,10 +89,10 @@ class BodyLimitMiddleware:
             size = await _read(receive, messages)
         error: AppError | None = None
         content_type = headers.get("content-type", "")
-        is_json = _is_json(content_type)
+        is_json = scope["path"] != UPLOADS and _is_json(content_type, headers)
         if size > MAX_BODY:
             error = TooLarge(f"The body is over {MAX_BODY:,} bytes.")
-        elif size and not _is_taken(scope["path"], content_type):
+        elif size and not (is_json or _reads_itself(scope["path"], content_type)):
             error = Unsupported(_send_json(scope["path"], content_type))
         elif is_json and is_deep(b"".join(message.get("body", b"") for message in messages)):
             error = Malformed(f"The brackets of the body do not match, or are nested deeper than {MAX_DEPTH} levels.")
@@ -126,14 +126,14 @@ def is_form(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
 
 
-def _is_taken(path: str, content_type: str) -> bool:
-    return path == UPLOADS or _is_json(content_type) or (path in FORMS and is_form(content_type))
+def _reads_itself(path: str, content_type: str) -> bool:
+    return path == UPLOADS or (path in FORMS and is_form(content_type))
 
 
-def _is_json(content_type: str) -> bool:
-    """Never without a type, nor as plain text: any page may send that to a Parley on its visitor's machine."""
+def _is_json(content_type: str, headers: Headers) -> bool:
+    """Also without a type, but not from a page: any may send that, unasked, to a Parley on its visitor's machine."""
     kind = content_type.partition(";")[0].strip().lower()
-    return kind in JSON or kind.endswith("+json")
+    return kind in JSON or kind.endswith("+json") or (not content_type and "origin" not in headers)
 
 
 def _send_json(path: str, content_type: str) -> str:

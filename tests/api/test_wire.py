@@ -185,7 +185,7 @@ async def test_json_is_taken_under_every_name_that_says_so(parley_without_worker
         ("text/json; charset=utf-8", 201),
         ("application/vnd.api+json", 201),
         ("application/ld+json", 201),
-        ("", 415),
+        ("", 201),
         ("text/plain", 415),
         ("application/x-www-form-urlencoded", 415),  # as curl -d says
         ("application/octet-stream", 415),
@@ -200,6 +200,14 @@ async def test_json_is_taken_under_every_name_that_says_so(parley_without_worker
         if status == 415:
             assert answer.problem["code"] == "unsupported_media"
             assert "Content-Type: application/json" in answer.problem["detail"]
+
+
+async def test_a_page_has_to_say_that_it_sends_json(parley_without_worker: Live) -> None:
+    """Browsers ask first before they send another origin a type like JSON's, and not before they send none."""
+    body = json.dumps({"name": "x"})
+    for origin in ("https://evil.example.com", "null"):
+        answer = await say(parley_without_worker, request("POST", f"{API}/agent", body, [f"Origin: {origin}"]))
+        assert (answer.status, answer.problem["code"]) == (415, "unsupported_media")
 
 
 async def test_a_byte_order_mark_before_json_is_passed_over(parley_without_worker: Live) -> None:
@@ -227,7 +235,6 @@ async def test_an_address_that_is_nearly_right_is_told_the_right_one(parley_with
         (f"{API}/agent/", f"{API}/agent"),
         (f"/{API}/agent", f"{API}/agent"),
         ("/api//v1///agent", f"{API}/agent"),
-        ("/API/V1/Agent", f"{API}/agent"),
         (f"{API}/agent/{ID}/", f"{API}/agent/{ID}"),
         ("/health/", "/health"),
         ("/nowhere/", None),
@@ -238,7 +245,9 @@ async def test_an_address_that_is_nearly_right_is_told_the_right_one(parley_with
             answer = await say(parley_without_worker, request(method, path))
             assert (answer.status, answer.problem["code"]) == (404, "not_found"), path
             assert ("Did you mean" in answer.problem["detail"]) == (meant is not None)
-            assert meant is None or meant in answer.problem["detail"]
+            assert meant is None or f" {meant}?" in answer.problem["detail"]
+    for path in ("/API/V1/Agent", "/Health", f"{API}/agent/{ID}/".upper()):
+        assert "lower case" in (await say(parley_without_worker, request("GET", path))).problem["detail"]
 
 
 async def test_an_id_may_be_spelled_in_every_way_that_uuids_are(parley_without_worker: Live) -> None:
