@@ -192,9 +192,8 @@ async def test_json_is_taken_under_every_name_that_says_so(parley_without_worker
         ("multipart/form-data; boundary=x", 415),
         ("json", 415),
         ("application/jsonp", 415),
-        ("\x1b[31m", 415),
     ):
-        headers = [f"Content-Type: {kind}"] if kind and kind.isprintable() else []
+        headers = [f"Content-Type: {kind}"] if kind else []
         answer = await say(parley_without_worker, request("POST", f"{API}/agent", '{"name": "x"}', headers))
         assert answer.status == status, (kind, answer.body)
         if status == 415:
