@@ -68,7 +68,8 @@ SECURITY = {
 DESCRIPTION = """Agents that people text or talk to: submit a text or a voice note, get a job back at once,
 poll it, wait on it or follow it, and play the stored mp3 reply.
 
-HEAD is answered wherever GET is. Times are RFC 3339 in UTC, ids are UUID7, languages are codes of ISO 639-1, errors are `application/problem+json` (RFC 9457)."""
+HEAD is answered wherever GET is. Times are RFC 3339 in UTC, ids are UUID7, languages are codes of ISO 639-1,
+errors are `application/problem+json` (RFC 9457)."""
 
 
 class _App(FastAPI):
