@@ -32,7 +32,24 @@ NO_LANGUAGES = (
     "sh",
 )
 UNSEEN = ("a\x1b[31mb", "a\x00b", "a\nb", "a\tb", "a\rb", "a\x7fb", "a\x9bb", "a\u2028b", "a\u202eb", "a\u2066b")
-NO_NUMBERS = (True, False, "5", "1_000", "１２", " 5 ", "1e3", 1.0, 1.5, "0x10", "", [5], {}, -1, 0, 10**12)
+NO_NUMBERS: tuple[Any, ...] = (
+    True,
+    False,
+    "5",
+    "1_000",
+    "１２",
+    " 5 ",
+    "1e3",
+    1.0,
+    1.5,
+    "0x10",
+    "",
+    [5],
+    {},
+    -1,
+    0,
+    10**12,
+)
 NOTE = (SAMPLES / "en_13.flac").read_bytes()
 
 
@@ -151,9 +168,9 @@ async def test_an_administrators_numbers_are_numbers(parley_without_worker: Live
     for field in ("requests_per_minute", "jobs_at_a_time", "audio_minutes_per_day", "tokens_per_day"):
         for value in NO_NUMBERS:
             await refused(live, "PATCH", f"admin/user/{ann}", {field: value}, field)
-        for value in (1, 1_000, None):
-            answer = await live.http.patch(f"{API}/admin/user/{ann}", json={field: value})
-            assert (answer.status_code, answer.json()[field]) == (200, value)
+        for limit in (1, 1_000, None):
+            answer = await live.http.patch(f"{API}/admin/user/{ann}", json={field: limit})
+            assert (answer.status_code, answer.json()[field]) == (200, limit)
     for value in (0, 1, "yes", "True", "1", "on", "", 1.0, [], {}):
         await refused(live, "PATCH", f"admin/user/{ann}", {"disabled": value}, "disabled")
 
@@ -162,7 +179,7 @@ async def test_money_is_plain_digits(parley_without_worker: Live) -> None:
     live = parley_without_worker
     await live.sign_in("ann")
     ann = (await live.http.get(f"{API}/admin/user", params={"username": "ann"})).json()["items"][0]["id"]
-    wrong = (True, False, "1_000", "１２", "٣", " 5 ", "5\n", "1e3", "+5", ".5", "5.", "", "NaN", "inf", "-1", -1, "0x1",
+    wrong: tuple[Any, ...] = (True, False, "1_000", "１２", "٣", " 5 ", "5\n", "1e3", "+5", ".5", "5.", "", "NaN", "inf", "-1", -1, "0x1",
              "1,5", [], "0.00000000001", 10**9)  # fmt: skip
     for value in wrong:
         await refused(live, "PATCH", f"admin/user/{ann}", {"balance": value}, "balance")

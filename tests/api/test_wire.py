@@ -75,7 +75,7 @@ async def test_http_1_0_gets_bodies_that_end_with_the_connection(parley: Live) -
         ("/static/vendor/wavesurfer.esm.js", ["Accept-Encoding: gzip"]),
     ):
         old = await say(parley, request("GET", path, headers=headers, version="1.0"))
-        new = await parley.http.get(path, headers=[tuple(line.split(": ")) for line in headers])
+        new = await parley.http.get(path, headers=dict(line.split(": ") for line in headers))
         assert "transfer-encoding" not in old.headers, path
         assert old.headers["connection"] == "close"
         assert old.status == new.status_code
