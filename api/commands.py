@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import getpass
+import re
 import sys
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
@@ -17,6 +18,7 @@ from shared.services import login as logins
 from shared.services import user as users
 
 DAY_S = 86_400.0
+MOST_DAYS = 36_500
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +26,16 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command")
     token = commands.add_parser("token", help="print an access token for a user, who is made if need be")
     token.add_argument("username")
-    token.add_argument("--days", type=float, default=30, help="how long it is good for (30)")
+    token.add_argument("--days", type=_days, default=30.0, help="how long it is good for (30)")
     admin = commands.add_parser("create-admin", help="make a user, or the one there is, an administrator")
     admin.add_argument("username")
+
+
+def _days(text: str) -> float:
+    """Python would also read `nan`, `1_0` and the digits of other scripts."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or float(text) > MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"must be a number of days up to {MOST_DAYS:,}")
+    return float(text)
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> str:

@@ -37,6 +37,7 @@ from api.routes import (
 from api.schemas.problem import Problem
 from api.state import Stores
 from api.waiting import look_again_forever
+from api.wire import HeadMethodMiddleware
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
@@ -67,7 +68,8 @@ SECURITY = {
 DESCRIPTION = """Agents that people text or talk to: submit a text or a voice note, get a job back at once,
 poll it, wait on it or follow it, and play the stored mp3 reply.
 
-Times are RFC 3339 in UTC, ids are UUID7, errors are `application/problem+json` (RFC 9457)."""
+HEAD is answered wherever GET is. Times are RFC 3339 in UTC, ids are UUID7, languages are codes of ISO 639-1,
+errors are `application/problem+json` (RFC 9457)."""
 
 
 class _App(FastAPI):
@@ -87,7 +89,8 @@ class _App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette answers a bug of ours outside of all added middleware: what every answer gets lies around that."""
-        return HeadersMiddleware(cors(super().build_middleware_stack(), self._origins))
+        app = cors(super().build_middleware_stack(), self._origins)
+        return HeadMethodMiddleware(HeadersMiddleware(app, other_origins=bool(self._origins)))
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from api.cut import CuttingProtocol
 from api.state import Stores
+from api.wire import WireProtocol
 from shared.config import Settings
 
 GRACE_S = 5
@@ -42,7 +42,8 @@ async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stoppi
     settings = stores.settings
     config = uvicorn.Config(
         app,
-        http=CuttingProtocol,
+        http=WireProtocol,
+        server_header=False,  # the proxy before it has its own
         log_config=None,
         access_log=False,
         proxy_headers=bool(settings.trusted_proxies),

@@ -29,8 +29,8 @@ async def get_wait(
     ] = None,
 ) -> int:
     """Seconds to wait, from `Prefer`; 0 when it asks for none."""
-    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer or "", re.IGNORECASE | re.ASCII)
-    return min(int(found[1]), MAX_WAIT_S) if found else 0
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*(\"?)(\d{1,9})\1\s*(?:$|[,;])", prefer or "", re.IGNORECASE | re.ASCII)
+    return min(int(found[2]), MAX_WAIT_S) if found else 0
 
 
 Wait = Annotated[int, Depends(get_wait)]

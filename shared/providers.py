@@ -19,9 +19,9 @@ class ModelRef(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Split at the first slash; raises ValueError when a side is missing."""
+        """Split at the first slash; raises ValueError when a side is missing, or something in it can't be seen."""
         provider, _, model = text.strip().partition("/")
-        if not provider or not model:
+        if not provider or not model or not text.isprintable():
             msg = f"{text!r} is not of the form provider/model"
             raise ValueError(msg)
         return cls(provider.lower(), model)

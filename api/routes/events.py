@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.deps import CurrentUser, Deps
@@ -33,7 +33,12 @@ async def get_last_event(
     return None
 
 
-@router.get("/{job_id}/events", response_class=EventSourceResponse)
+async def keep_out_of_caches(response: Response) -> None:
+    """FastAPI's own `no-cache` lets a shared cache store the stream."""
+    response.headers["Cache-Control"] = "no-store"
+
+
+@router.get("/{job_id}/events", response_class=EventSourceResponse, dependencies=[Depends(keep_out_of_caches)])
 async def stream_job_events(
     job_id: Annotated[UUID, Depends(get_own_job_id)],
     user_id: CurrentUser,

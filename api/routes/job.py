@@ -12,6 +12,7 @@ from api.schemas import headers
 from api.schemas.job import JobRead
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEM_409, PROBLEM_416, PROBLEMS, Responses
+from api.schemas.strict import Flag
 from api.sound import stream_reply
 from api.state import Stores
 from api.waiting import POLL_S, Wait, headers_of, wait_for_job
@@ -88,7 +89,7 @@ async def get_job_audio(
     user_id: CurrentUser,
     stores: Deps,
     conditions: Conditional,
-    stream: Annotated[bool, Query(description="Send the mp3 as it is made, from its first sentence on.")] = False,  # noqa: FBT002 - a query parameter
+    stream: Annotated[Flag, Query(description="Send the mp3 as it is made, from its first sentence on.")] = False,  # noqa: FBT002 - a query parameter
 ) -> Response:
     """Fetch the spoken reply as mp3; takes a Range. While the job runs: 409 `not_ready` with Retry-After.
 

@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 
 from api.schemas.auth import CREDENTIALS, NewUser
 from api.schemas.patch import not_null
+from api.schemas.strict import YesOrNo
 from shared.models import UserRole
 from shared.models.agent import ModelName
 from shared.money import Amount, Dollars
@@ -33,7 +34,7 @@ EXAMPLE: JsonDict = {
     "updated_at": "2026-11-20T09:00:00Z",
 }
 
-Limit = Annotated[int, Field(ge=1, le=MOST)]
+Limit = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Named = Annotated[ModelName, AfterValidator(lambda name: str(ModelRef.parse(name)))]  # as the catalogue spells it
 
 
@@ -79,7 +80,7 @@ class UserPatch(BaseModel):
     )
 
     password: Annotated[Password | None, AfterValidator(not_null)] = None
-    disabled: Annotated[bool | None, AfterValidator(not_null)] = None
+    disabled: Annotated[YesOrNo | None, AfterValidator(not_null)] = None
     role: Annotated[UserRole | None, AfterValidator(not_null)] = None
     balance: Amount | None = Field(default=None, description="In dollars; null: no limit.")
     allowed_models: list[Named] | None = Field(
