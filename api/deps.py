@@ -60,6 +60,11 @@ async def get_page(
     return PageRequest(cursor, limit)
 
 
+async def see_through(stores: Annotated[Stores, Depends(get_stores)]) -> None:
+    """Answer this request even if it ends the credential that it came with."""
+    stores.open_requests.see_through()
+
+
 Deps = Annotated[Stores, Depends(get_stores)]
 CurrentAccount = Annotated[Account, Depends(get_account)]
 CurrentLogin = Annotated[UUID, Depends(get_login_id)]

@@ -19,6 +19,7 @@ from api.head import HeadLimitMiddleware
 from api.headers import HeadersMiddleware, cors
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
+from api.open_requests import OpenRequests
 from api.retirement import Retirements
 from api.routes import (
     admin_job,
@@ -129,16 +130,18 @@ async def open_stores(
             passwords=Passwords(),
             limits=limits,
             user_limits=UserLimits(limits),
+            open_requests=OpenRequests(database, events_),
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(stores))
+        checking = asyncio.create_task(stores.open_requests.check_forever())
         warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
         making = asyncio.create_task(make_first_admin(stores))
         await asyncio.wait({making}, timeout=START_S)
         try:
             yield stores
         finally:
-            await end(looking, warning, making)
+            await end(looking, checking, warning, making)
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from api.backlog import Backlog
 from api.gathering import JobReader, Submits, Uploads
 from api.lag import LoopLag
+from api.open_requests import OpenRequests
 from api.retirement import Retirements
 from shared.audio.pool import AudioPool
 from shared.config import Settings
@@ -42,4 +43,5 @@ class Stores:
     passwords: Passwords
     limits: Limits
     user_limits: UserLimits
+    open_requests: OpenRequests
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it

@@ -132,7 +132,14 @@ class JobChanged:
     ended: bool = False
 
 
-Effect = Dispatch | JobChanged
+@dataclass(frozen=True)
+class AccessChanged:
+    """After the commit: have what a user may do, and by which credentials, looked at again for their open requests."""
+
+    user_id: UUID
+
+
+Effect = Dispatch | JobChanged | AccessChanged
 Effects = Callable[[list[Effect]], Awaitable[None]]
 
 

@@ -16,12 +16,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from shared.db import Dispatch, Effect, JobChanged
+from shared.db import AccessChanged, Dispatch, Effect, JobChanged
 
 TASK = "run_job"
 QUEUE = "parley:queue"
 WAKE_CHANNEL = "parley:wake"
 JOB_CHANNEL = "parley:job"
+ACCESS_CHANNEL = "parley:access"
 ENDED = b"!"  # behind a job's id on that channel
 QUEUE_S = 86_400  # an entry that nobody took for a day is dropped; the reconciler sends it again
 AWAY_S = 2.0  # how long a command waits before Redis counts as away
@@ -80,6 +81,8 @@ class Queue:
                             _dispatch(pipe, effect)
                         case JobChanged(job_id, ended) if ended or JobChanged(job_id, ended=True) not in told:
                             pipe.publish(JOB_CHANNEL, str(job_id).encode() + (ENDED if ended else b""))
+                        case AccessChanged(user_id):
+                            pipe.publish(ACCESS_CHANNEL, str(user_id))
                 if any(isinstance(effect, Dispatch) for effect in told):
                     pipe.publish(WAKE_CHANNEL, b"")
                 await pipe.execute()

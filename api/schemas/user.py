@@ -1,10 +1,10 @@
 """Bodies of users."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from api.schemas.auth import CREDENTIALS, NewUser
@@ -81,6 +81,9 @@ class UserPatch(BaseModel):
 
     password: Annotated[Password | None, AfterValidator(not_null)] = None
     disabled: Annotated[YesOrNo | None, AfterValidator(not_null)] = None
+    jobs: Literal["cancel", "finish"] = Field(
+        default="cancel", description="With `disabled` true: what becomes of the user's unfinished jobs."
+    )
     role: Annotated[UserRole | None, AfterValidator(not_null)] = None
     balance: Amount | None = Field(default=None, description="In dollars; null: no limit.")
     allowed_models: list[Named] | None = Field(
@@ -90,3 +93,10 @@ class UserPatch(BaseModel):
     jobs_at_a_time: Limit | None = Field(default=None, description="Null: the server's own.")
     audio_minutes_per_day: Limit | None = Field(default=None, description="Null: the server's own.")
     tokens_per_day: Limit | None = Field(default=None, description="Null: the server's own.")
+
+    @model_validator(mode="after")
+    def _jobs_of_the_disabled(self) -> Self:
+        if "jobs" in self.model_fields_set and not self.disabled:
+            msg = "jobs goes with disabled: true"
+            raise ValueError(msg)
+        return self

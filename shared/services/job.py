@@ -42,20 +42,24 @@ from shared.models import (
     NewJob,
     Session,
     Step,
+    Usage,
     defaults,
     is_unfinished,
     table,
 )
+from shared.money import ZERO
 from shared.services import balance as balances
 from shared.services import blob as blobs
 from shared.services import session as sessions
+from shared.services import user as users
 from shared.services.bound import EVERYTHING, Ask, Tariff
 from shared.services.page import padded
 from shared.services.user import Account
 
-MOVED = ("id", "session_id", "attempt", "attempts_left", "lost_leases", "reserved")
+CANCELLED_AT_ONCE = 200  # jobs in one transaction: it keeps their sessions locked
+MOVED = ("id", "session_id", "attempt", "attempts_left", "lost_leases")
 
-_job, _session, _step = table(Job), table(Session), table(Step)
+_job, _session, _step, _usage = table(Job), table(Session), table(Step), table(Usage)
 _earlier = _job.alias()
 
 THIS = _job.c.id == bindparam("job", type_=Uuid())
@@ -89,28 +93,38 @@ def moving(to: JobStatus, *where: ColumnElement[bool], **values: Any) -> Move:
         update(_job)
         .where(or_(*[_job.c.status == status for status in TRANSITIONS[to]]), *where)
         .values(status=to, version=_job.c.version + 1, dispatched_at=None, **values)
-        .returning(*(_job.c[name] for name in MOVED))
+        .returning(*(_job.c[name] for name in MOVED), *(() if to in UNFINISHED else balances.METERED))
     )
     return Move(to, statement)
 
 
 _CANCEL = moving(JobStatus.CANCELLED, THIS, _job.c.status == JobStatus.QUEUED)
+_used = sql_select(func.coalesce(func.sum(_usage.c.cost), ZERO)).where(_usage.c.job_id == _job.c.id).correlate(_job)
 _RETRY = moving(
     JobStatus.QUEUED,
     THIS,
     _job.c.status == JobStatus.FAILED,
+    users.is_enabled(_job),
     attempts_left=bindparam("attempts"),
     lost_leases=0,
     error=null(),
     finished_at=None,
     reserved=bindparam("held"),
+    charged=_used.scalar_subquery(),  # what was used before is settled, or was free
     run_at=None,
 )
-_ASK = (
-    update(_job)
-    .where(THIS, _job.c.status == JobStatus.RUNNING)
-    .values(cancel_requested=True, version=_job.c.version + 1)
+_asking = update(_job).where(_job.c.status == JobStatus.RUNNING)
+_asking = _asking.values(cancel_requested=True, version=_job.c.version + 1)
+_ASK = _asking.where(THIS)
+_TO_CANCEL = (
+    sql_select(_job.c.id, _job.c.session_id)
+    .where(_job.c.owner_id == bindparam("owner", type_=Uuid()), is_unfinished(_job.c.status), ~_job.c.cancel_requested)
+    .order_by(_job.c.id.desc())
+    .limit(CANCELLED_AT_ONCE)
 )
+_these = _job.c.id.in_(bindparam("jobs", type_=Uuid(), expanding=True))
+_CANCEL_THESE = moving(JobStatus.CANCELLED, _these, _job.c.status == JobStatus.QUEUED)
+_ASK_THESE = _asking.where(_these).returning(_job.c.id)
 _UNFINISHED = select(func.count()).select_from(_job).where(is_unfinished(_job.c.status))
 _AHEAD = _UNFINISHED.where(_job.c.session_id == bindparam("session", type_=Uuid()))
 _AHEAD_IN = (
@@ -214,10 +228,23 @@ async def cancel(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> None:
         raise Conflict(detail, code="job_ended")
 
 
+async def cancel_some(db: AsyncSession, *, owner_id: UUID) -> int:
+    """`cancel` the newest of a user's unfinished jobs, before those that they wait for; the number that was found."""
+    found = (await db.exec(_TO_CANCEL, params={"owner": owner_id})).all()  # type: ignore[call-overload]  # no model
+    if found:
+        await sessions.lock_all(db, {session_id for _, session_id in found if session_id})
+        these = padded([job_id for job_id, _ in found])
+        await move(db, _CANCEL_THESE, jobs=these)
+        for (job_id,) in (await db.exec(_ASK_THESE, params={"jobs": these})).all():
+            after_commit(db, JobChanged(job_id))
+    return len(found)
+
+
 async def retry(db: AsyncSession, *, account: Account, job_id: UUID, budget: Budget) -> None:
     """Queue a failed job again, with a fresh set of attempts; its finished steps are kept.
 
     What is left to do is held back anew: raises PaymentRequired, TooMany, and Invalid for a model that is not allowed.
+    Conflict when it has not failed, or its owner is disabled.
     """
     job = await _locked(db, owner_id=account.id, job_id=job_id)
     if job.status == JobStatus.FAILED:
@@ -225,6 +252,8 @@ async def retry(db: AsyncSession, *, account: Account, job_id: UUID, budget: Bud
         (held,) = await balances.hold(db, budget.tariff, account, [ask], before=job.seq or EVERYTHING)
         if await move(db, _RETRY, job=job_id, attempts=budget.attempts, held=held):
             return
+        detail = "The account of its owner is disabled."
+        raise Conflict(detail, code="user_disabled")
     detail = f"Only a failed job can be retried: this one is {job.status}."
     raise Conflict(detail, code="not_failed")
 
@@ -257,9 +286,9 @@ async def move(db: AsyncSession, way: Move, **params: Any) -> Sequence[Row[Any]]
     """
     jobs = (await db.exec(way.statement, params=params)).all()
     left: list[UUID] = []
-    held = [job.id for job in jobs if job.reserved is not None and way.to not in UNFINISHED]
-    if held:
-        await balances.settle(db, held)
+    metered = [job.id for job in jobs if way.to not in UNFINISHED and balances.is_metered(job)]
+    if metered:
+        await balances.settle(db, metered)
     for job in jobs:
         after_commit(db, JobChanged(job.id, ended=way.to not in UNFINISHED))
         if way.to is JobStatus.QUEUED:
