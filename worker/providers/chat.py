@@ -8,8 +8,10 @@ from openai import AsyncStream
 from worker.providers.base import ChatUsage
 from worker.providers.client import Timeouts
 from worker.providers.failures import BROKEN_OFF, EMPTY_REPLY, FAULTS, StreamError, failure, told_as_upstream
+from worker.providers.received import allow
 
 USAGE_WAIT_S = 2.0
+MAX_EVENT_BYTES = 2_000_000
 MAX_REPLY_CHARS = 1_000_000
 MAX_TOKENS = 10_000_000  # beyond any window: what a server says beyond that is no count
 
@@ -45,6 +47,7 @@ async def streamed(
 
 async def _next_chunk(stream: AsyncStream[object], reply: "Reply", due: float) -> object:
     """None when the stream is over. Once the reply is complete, what fails after it does not matter."""
+    allow(stream.response, MAX_EVENT_BYTES)
     try:
         async with asyncio.timeout_at(due):
             return await anext(stream, None)

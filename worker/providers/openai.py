@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -13,13 +12,11 @@ from shared.providers import Hearing, Preset, TranscriptFormat, checked_key
 from worker.providers.base import Audio, ChatMessage, ChatUsage, Limits, Speech, Transcript
 from worker.providers.chat import streamed
 from worker.providers.client import NO_KEY, Timeouts, collect, open_client
-from worker.providers.failures import GARBLED, failure, told_as_upstream
+from worker.providers.failures import GARBLED, TRANSCRIPT_TOO_LONG, failure, told_as_upstream
 from worker.providers.languages import iso_language
+from worker.providers.received import sound_limit, transcript_limit
+from worker.providers.sound import speech_of
 
-SOUND_START = {
-    "mp3": re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"),  # a tag, or the header of a layer III frame
-    "wav": re.compile(rb"RIFF....WAVE", re.DOTALL),
-}
 REFUSED_FORMAT = {400, 406, 415, 422, 501}  # with which servers say that they don't know a response format
 
 
@@ -106,11 +103,16 @@ class OpenAIProvider:
                 extra_headers=self._headers,
             ) as response,
         ):
-            return await collect(response.iter_bytes(), patience, self._timeouts.idle_s)
+            return await collect(
+                response.iter_bytes(),
+                patience,
+                self._timeouts.idle_s,
+                most=transcript_limit(audio.duration_s),
+                beyond=TRANSCRIPT_TOO_LONG,
+            )
 
     async def speak(self, text: str, *, model: str, language: str, voice: str | None) -> Speech:  # noqa: ARG002 - the text tells the server its language
-        """Return `text` spoken, as the sound file that the server is known to make."""
-        format_ = self._preset.speech_format
+        """Return `text` spoken, in whatever format the server sends it."""
         with told_as_upstream(self.name, model):
             async with (
                 asyncio.timeout(self._timeouts.total_s),
@@ -119,14 +121,17 @@ class OpenAIProvider:
                     input=text,
                     model=model,
                     voice=voice or self._preset.voice,
-                    response_format=format_,
+                    response_format=self._preset.speech_format,
                     extra_headers=self._headers,
                 ) as response,
             ):
-                sound = await collect(response.iter_bytes(), patience, self._timeouts.idle_s)
-        if not SOUND_START[format_].match(sound):
+                most = sound_limit(text)
+                sound = await collect(response.iter_bytes(), patience, self._timeouts.idle_s, most=most)
+                content_type = response.headers.get("content-type", "")
+        speech = speech_of(sound, content_type)
+        if speech is None:
             raise failure(GARBLED, provider=self.name, model=model)
-        return Speech(sound, format_)
+        return speech
 
     async def close(self) -> None:
         """Close the connections that were kept open."""
