@@ -11,6 +11,7 @@ import json
 import threading
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain, repeat
 from typing import Self
 
@@ -32,6 +33,7 @@ def _fill(text: bytes) -> bytes:
     return text * (PIECE // len(text))
 
 
+@cache
 def _unpacking(pattern: bytes, before: bytes = b"", *, times: int = 1) -> bytes:
     """A body of `UNPACKED` bytes, packed."""
     packer = zlib.compressobj(9, wbits=31)
@@ -166,7 +168,9 @@ async def _drain(reader: asyncio.StreamReader) -> None:
 def _frames(kind: str, head: bytes) -> Iterator[bytes]:
     key = next(line.split()[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
     accept = base64.b64encode(hashlib.sha1(key + _ACCEPT).digest())  # noqa: S324 - the protocol's own
-    yield b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+    yield (
+        b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+    )
     frame, is_fragment = FRAMES[kind]
     if is_fragment:
         yield b"\x01\x01{"

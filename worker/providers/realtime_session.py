@@ -142,9 +142,7 @@ class RealtimeSession:
             while not self._is_over:
                 message = await self._socket.receive()
                 self._may_come -= len(message.data) if isinstance(message.data, str | bytes) else 0
-                self._is_over = (
-                    message.type in _OVER or message.type is aiohttp.WSMsgType.ERROR or self._may_come < 0
-                )
+                self._is_over = message.type in _OVER or message.type is aiohttp.WSMsgType.ERROR or self._may_come < 0
                 if self._is_heard:
                     self._messages.put_nowait(message)
         finally:

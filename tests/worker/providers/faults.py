@@ -82,7 +82,9 @@ OF_A_ROLE: Mapping[Role, Mapping[str, Fault]] = {
         "a header without sound": _error(Answer(raw=["RIFF\udcff\udcff\udcff\udcffWAVEfmt "])),
         "a picture": _error(Answer(raw=["\udc89PNG\r\n\x1a\n\0\0\0\rIHDR" + "\0\udcff\1\2" * 100])),
         "an archive": _error(Answer(raw=["PK\3\4" + "\0\udcff\1\2" * 100])),
-        "a page called sound": _error(Answer(raw=["<!doctype html><html>" + "verysecret " * 100], content_type="audio/mpeg")),
+        "a page called sound": _error(
+            Answer(raw=["<!doctype html><html>" + "verysecret " * 100], content_type="audio/mpeg")
+        ),
         "an object of an error": _error(Answer(raw=['{"error": {"message": "' + "verysecret " * 100 + '"}}'])),
         "noise": _error(Answer(raw=[_NOISE])),
     },

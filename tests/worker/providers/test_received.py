@@ -137,9 +137,7 @@ def packed(body: bytes) -> Answer:
 
 async def said(provider: OpenAIProvider) -> str:
     usage = ChatUsage()
-    return "".join(
-        [piece async for piece in provider.stream_chat([ChatMessage("user", "Hi")], model="m", usage=usage)]
-    )
+    return "".join([piece async for piece in provider.stream_chat([ChatMessage("user", "Hi")], model="m", usage=usage)])
 
 
 async def test_compressed_answers_are_read(provider: OpenAIProvider, script: Script) -> None:
