@@ -60,7 +60,8 @@ def encoded_frames(pcm: bytes, *, rate: int) -> Iterator[bytes]:
 def to_mp3(data: bytes, *, format: str, rate: int) -> bytes:  # noqa: A002 - the field's word
     """Return as bare mp3 frames what a speech provider sent, whatever it was asked for.
 
-    Clean mp3 is kept bit for bit without tags and Info header; only `format` pcm needs saying, and its `rate`. Raises `Invalid` (bad_speech).
+    Clean mp3 is kept bit for bit without tags and Info header. Only pcm must be called so, and its `rate` told.
+    Raises `Invalid` (bad_speech).
     """
     clean = mp3_frames.split(data)
     if clean is not None:

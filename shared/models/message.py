@@ -10,7 +10,6 @@ from sqlmodel import Field
 
 from shared.models.row import Row, stored
 
-
 MAX_TEXT_CHARS = 1_000_000
 """Of one message, whoever said it."""
 

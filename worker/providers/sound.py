@@ -3,6 +3,7 @@
 import re
 from array import array
 from email.message import Message
+from itertools import pairwise
 
 from shared.audio.sniff import claims_sound, sniff
 from shared.errors import Unsupported
@@ -47,5 +48,5 @@ def _looks_like_pcm(data: bytes) -> bool:
     start = max(0, len(data) - _LOOKED_AT) // 4 * 2
     samples = array("h", data[start : start + min(_LOOKED_AT, len(data) // 2 * 2)])
     level = sum(map(abs, samples))
-    steps = sum(abs(one - other) for one, other in zip(samples, samples[1:], strict=False))
+    steps = sum(abs(one - other) for one, other in pairwise(samples))
     return level > _LOUD * len(samples) and steps < _SMOOTH * level
