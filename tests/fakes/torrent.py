@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import chain, repeat
 from typing import Self
@@ -49,7 +49,9 @@ def _packed(head: bytes, coding: bytes, body: bytes) -> list[bytes]:
 
 
 def _answer(kind: str) -> Iterator[bytes]:
-    return iter(_ENDING[kind]()) if kind in _ENDING else chain(*_ENDLESS[kind])
+    if kind in _ENDLESS:
+        return chain(*_ENDLESS[kind])
+    return iter(_ENDING[kind]())
 
 
 _ENDLESS: dict[str, tuple[list[bytes], Iterator[bytes]]] = {
@@ -76,7 +78,7 @@ _ENDLESS: dict[str, tuple[list[bytes], Iterator[bytes]]] = {
     "a chunk's extension": ([_SSE.replace(b"Connection: close", b"Transfer-Encoding: chunked"), b"1;"], repeat(_fill(b"x"))),
     "trailers": ([_SSE.replace(b"Connection: close", b"Transfer-Encoding: chunked"), b"0\r\n"], repeat(_fill(b"X-A: b\r\n"))),
 }  # fmt: skip
-_ENDING = {
+_ENDING: dict[str, Callable[[], Iterable[bytes]]] = {
     "an error of 50 MB": lambda: [_ERROR, b'{"error": {"message": "', *repeat(_fill(b"a"), MB_50 // PIECE), b'"}}'],
     "a text of 50 MB": lambda: [_JSON, b'{"text": "', *repeat(_fill(b"a"), MB_50 // PIECE), b'"}'],
     "lists in lists": lambda: [_JSON, b'{"text": [', *repeat(_fill(b"[],"), MB_50 // PIECE), b"[]]}"],

@@ -6,6 +6,7 @@
 import asyncio
 import resource
 import sys
+from collections.abc import Awaitable
 
 from shared.errors import Upstream
 from shared.providers import preset_of
@@ -38,11 +39,13 @@ async def swallow(wire: str, url: str, timeouts: Timeouts = PATIENT) -> Upstream
         realtime = RealtimeProvider("openai", url, "key", timeouts, preset_of("openai", url))
         return await _failure(realtime.speak(SENTENCE, model="m", language="en", voice=None), realtime.close())
     provider = OpenAIProvider("openai", url, "key", timeouts)
-    call = {
-        "chat": lambda: _reply(provider),
-        "stt": lambda: provider.transcribe(NOTE, model="gpt-transcribe", languages=[]),
-        "tts": lambda: provider.speak(SENTENCE, model="m", language="en", voice=None),
-    }[wire]()
+    call: Awaitable[object]
+    if wire == "chat":
+        call = _reply(provider)
+    elif wire == "stt":
+        call = provider.transcribe(NOTE, model="gpt-transcribe", languages=[])
+    else:
+        call = provider.speak(SENTENCE, model="m", language="en", voice=None)
     return await _failure(call, provider.close())
 
 
@@ -51,13 +54,13 @@ async def _reply(provider: OpenAIProvider | WatsonxProvider) -> str:
     return "".join([piece async for piece in pieces])
 
 
-async def _failure(call: object, close: object) -> Upstream | None:
+async def _failure(call: Awaitable[object], close: Awaitable[None]) -> Upstream | None:
     try:
-        await call  # type: ignore[misc]
+        await call
     except Upstream as error:
         return error
     finally:
-        await close  # type: ignore[misc]
+        await close
     return None
 
 

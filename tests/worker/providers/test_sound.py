@@ -4,6 +4,7 @@ import io
 import random
 from array import array
 from collections.abc import AsyncIterator
+from typing import Any
 
 import av
 import pytest
@@ -87,14 +88,13 @@ def file_of(container: str, codec: str) -> bytes:
     """One second of speech."""
     sink = io.BytesIO()
     with av.open(sink, "w", format=container) as out:
-        stream = out.add_stream(codec, rate=24_000, layout="mono")
+        stream: Any = out.add_stream(codec, rate=24_000, layout="mono")
         frame = av.AudioFrame(format="s16", layout="mono", samples=24_000)
         frame.planes[0].update(samples()[:48_000])
         frame.sample_rate = 24_000
         resampler = av.AudioResampler(format=stream.codec_context.format, layout="mono", rate=24_000)
-        for piece in resampler.resample(frame):
+        for piece in (*resampler.resample(frame), None):
             out.mux(stream.encode(piece))
-        out.mux(stream.encode(None))
     return sink.getvalue()
 
 
