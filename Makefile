@@ -18,7 +18,7 @@ define install
 		"pip ended: "*) exit 1;; \
 		"Collecting "*) n=$$((n + 1)); [ $$((n % 10)) -gt 0 ] || echo "  $$n fetched";; \
 		"Installing collected packages"*) echo "  $$n fetched, unpacking";; \
-		"Ignoring "*|"Looking in "*|"Requirement already "*|"Success"*|"Building wheels "*) ;; \
+		"Ignoring "*|"Processing "*|"Looking in "*|"Requirement already "*|"Success"*|"Building wheels "*) ;; \
 		"  "*"Downloading "*|"  Using cached "*|"  Preparing "*|"  Getting "*|"  Installing build "*|"  Building wheel "*) ;; \
 		"  Created wheel "*|"  Stored in "*) ;; \
 		*) echo "$$line";; \
