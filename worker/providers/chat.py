@@ -22,8 +22,10 @@ from worker.providers.failures import (
 )
 from worker.providers.openings import Thinkers
 from worker.providers.reasoning import ThoughtCutter
+from worker.providers.received import allow
 
 USAGE_WAIT_S = 2.0
+MAX_EVENT_BYTES = 2_000_000
 MAX_REPLY_CHARS = 1_000_000
 
 
@@ -68,6 +70,7 @@ async def streamed(
 
 async def _next_chunk(stream: AsyncStream[object], reply: "Reply", due: float) -> object:
     """None when the stream is over. Once the reply is complete, what fails after it does not matter."""
+    allow(stream.response, MAX_EVENT_BYTES)
     try:
         async with asyncio.timeout_at(due):
             return await anext(stream, None)

@@ -15,6 +15,7 @@ import httpx2
 import openai
 
 from shared.errors import Upstream
+from worker.providers.received import TooMuchError
 
 
 class StreamError(ValueError):
@@ -49,6 +50,10 @@ FAULTS = (
 
 FAILED = Kind("upstream_error", True, "The model server {provider!r} failed.")
 GARBLED = Kind("upstream_error", True, "The model server {provider!r} sent an answer that can't be used.")
+TOO_MUCH = Kind("upstream_error", True, "The model server {provider!r} sent more than an answer can hold.")
+TRANSCRIPT_TOO_LONG = Kind(
+    "transcript_too_long", False, "The model {model!r} sent a transcript that is longer than a voice note can be."
+)
 BROKEN_OFF = Kind("upstream_error", True, "The model server {provider!r} broke off its answer.")
 UNREACHABLE = Kind("upstream_unreachable", True, "The model server {provider!r} can't be reached.")
 TIMED_OUT = Kind("upstream_timeout", True, "The model server {provider!r} took too long to answer.")
@@ -108,6 +113,7 @@ _BY_STATUS = {
 # OpenAI's own `type`, where the `code` is none of the above and there is no status.
 _BY_ERROR_TYPE = {"invalid_request_error": REJECTED, "authentication_error": UNAUTHORIZED}
 _BY_TYPE: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
+    ((TooMuchError,), TOO_MUCH),
     ((aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError), UNREACHABLE),
     ((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, httpx2.ProxyError, httpx2.UnsupportedProtocol), UNREACHABLE),
     ((httpx2.TimeoutException, TimeoutError), TIMED_OUT),

@@ -18,6 +18,10 @@ _SILENCE_S = 0.2
 _SHOWN_CHARS = 300
 
 _ENGLISH_ONLY = "No speech recognition is configured, and the offline engine hears only English. Set OPENAI_API_KEY."
+_NO_RECOGNISER = (
+    "No speech recognition is configured, and the offline engine has no recogniser on this platform. "
+    "Set OPENAI_API_KEY."
+)
 _NOT_UNDERSTOOD = (
     "No speech recognition is configured, and the offline engine knows only common English phrases: "
     "it did not understand this. Set OPENAI_API_KEY."
@@ -74,6 +78,8 @@ class OfflineProvider:
         languages: Sequence[str],
     ) -> Transcript:
         """Hear common English phrases, in 60 s at most; whatever is not surely one gets no text and a note."""
+        if not sphinx.IS_INSTALLED:
+            return Transcript("", tuple(languages[:1]), _NO_RECOGNISER)
         if languages and "en" not in languages:
             return Transcript("", tuple(languages[:1]), _ENGLISH_ONLY)
         try:
