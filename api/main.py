@@ -19,6 +19,7 @@ from api.head import HeadLimitMiddleware
 from api.headers import HeadersMiddleware, cors
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
+from api.readiness import Readiness
 from api.retirement import Retirements
 from api.routes import (
     admin_job,
@@ -97,7 +98,7 @@ async def open_stores(
     """Open what the settings name, but for what the caller shares with others and closes itself."""
     own_queue = queue or Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     database = Database(settings.embedded_database_url, own_queue.after_commit)
-    events_ = JobEvents(own_queue.redis)
+    events_ = JobEvents(own_queue.redis, own_queue.outage)
     own_audio = audio or AudioPool()
     lag = LoopLag()
     events_.start()
@@ -109,6 +110,8 @@ async def open_stores(
         backlog = Backlog(settings.max_unfinished_jobs)
         budget = Budget(settings.max_attempts, settings.job_deadline, Tariff.of(settings))
         retirements = Retirements(budget.tariff, database)
+        blobs = Storage(settings.embedded_blob_url)
+        readiness = Readiness(database, own_queue, blobs, retirements)
         stores = Stores(
             settings=settings,
             database=database,
@@ -117,12 +120,13 @@ async def open_stores(
             uploads=Uploads(database),
             queue=own_queue,
             events=events_,
-            blobs=Storage(settings.embedded_blob_url),
+            blobs=blobs,
             audio=own_audio,
             backlog=backlog,
             lag=lag,
             budget=budget,
             retirements=retirements,
+            readiness=readiness,
             passwords=Passwords(),
             limits=limits,
             user_limits=UserLimits(limits),
@@ -130,12 +134,14 @@ async def open_stores(
         )
         looking = asyncio.create_task(look_again_forever(stores))
         warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
+        trying = asyncio.create_task(readiness.begin())
         making = asyncio.create_task(make_first_admin(stores))
         await asyncio.wait({making}, timeout=START_S)
         try:
             yield stores
         finally:
-            await end(looking, warning, making)
+            await end(looking, warning, making, trying)
+            await readiness.close()
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()

@@ -14,9 +14,19 @@ from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from shared.db import Dispatch, Effect, JobChanged
+from shared.errors import Unavailable
+from shared.outage import Outage, first_line
 
 TASK = "run_job"
 QUEUE = "parley:queue"
@@ -26,6 +36,9 @@ ENDED = b"!"  # behind a job's id on that channel
 QUEUE_S = 86_400  # an entry that nobody took for a day is dropped; the reconciler sends it again
 AWAY_S = 2.0  # how long a command waits before Redis counts as away
 PASS_BY_S = 1.0  # how long a Redis that was away is not asked again
+CHECK_KEY = "parley:check"
+CHECK_MS = 1_000
+AWAY, PASSWORD, DENYING = "away", "refusing the password", "denying the user what Parley needs"
 EARLY_MS = 86_400_000  # no host's clock decides: one that is ahead would hide its jobs until then
 
 log = structlog.get_logger(__name__)
@@ -57,11 +70,31 @@ class Queue:
 
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
+        self.outage = Outage("redis", _where(redis))
         self._away_until = 0.0
 
     async def close(self) -> None:
         """Close every connection."""
         await self.redis.aclose(close_connection_pool=True)
+
+    async def check(self) -> None:
+        """Do what a dispatch needs, and leave nothing behind. Raises Unavailable."""
+        try:
+            async with self.redis.pipeline(transaction=False) as pipe:
+                pipe.psetex(CHECK_KEY, CHECK_MS, b"")
+                pipe.delete(CHECK_KEY)
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise self.failed(error) from error
+        self.outage.worked(write=True)
+
+    def failed(self, error: RedisError | OSError) -> Unavailable:
+        """Note that Redis could not be used, and say what it is."""
+        state = redis_state(error)
+        self.outage.failed(first_line(error), only_writes=state != AWAY)
+        return Unavailable("The queue is away. Try again.").because(
+            state, first_line(error), is_lasting=state in {PASSWORD, DENYING}
+        )
 
     async def after_commit(self, effects: list[Effect]) -> None:
         """Dispatch and tell. Redis away is logged, not raised: the rows are safe, the reconciler sends them.
@@ -85,7 +118,35 @@ class Queue:
                 await pipe.execute()
         except (RedisError, OSError) as error:
             self._away_until = clock.time() + PASS_BY_S
-            log.warning("queue.unreachable", effects=len(effects), error=type(error).__name__)
+            self.failed(error)
+            log.debug("queue.not_told", effects=len(effects), error=type(error).__name__)
+        else:
+            self.outage.worked(write=True)
+
+
+def redis_state(error: RedisError | OSError) -> str:
+    """What a Redis that fails is, in some words."""
+    match error:
+        case AuthenticationError() | AuthenticationWrongNumberOfArgsError():
+            return PASSWORD
+        case NoPermissionError():
+            return DENYING
+        case OutOfMemoryError():
+            return "full"
+        case ReadOnlyError():
+            return "a read-only replica"
+        case ResponseError() if str(error).startswith("MISCONF"):
+            return "not able to save to its disk"
+        case ResponseError():
+            return "refusing writes"
+    return AWAY
+
+
+def _where(redis: ArqRedis) -> str:
+    known = redis.connection_pool.connection_kwargs
+    if "server" in known:
+        return "in this process"
+    return str(known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}")
 
 
 def _dispatch(pipe: Any, job: Dispatch) -> None:
