@@ -9,12 +9,14 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from api import tokens
 from shared.config import Settings
+from shared.database_url import database_url
 from shared.db import Database
-from shared.errors import AppError, Conflict
+from shared.errors import AppError, Conflict, Unavailable
 from shared.models import LOCAL_USER_ID, Username
 from shared.passwords import Password, Passwords
 from shared.services import login as logins
 from shared.services import user as users
+from shared.start import refusal
 
 DAY_S = 86_400.0
 
@@ -38,6 +40,9 @@ def run(settings: Settings, arguments: argparse.Namespace) -> str:
         return asyncio.run(_create_admin(settings, username, TypeAdapter(Password).validate_python(_ask())))
     except ValidationError as error:
         raise SystemExit(f"That won't do: {error.errors()[0]['msg']}.") from None
+    except Unavailable as error:
+        where = database_url(settings.embedded_database_url).where
+        raise SystemExit(refusal("DATABASE_URL", where, error)) from None
     except AppError as error:
         raise SystemExit(error.detail) from None
 

@@ -77,13 +77,8 @@ class Readiness:
             return await workers.fleet(db)
 
     async def _known_keys(self) -> Sequence[str] | None:
-        return await known_keys(self._database)
-
-
-async def known_keys(database: Database) -> Sequence[str] | None:
-    """Keys of some blobs whose bytes must be there; None when SQL can't tell."""
-    try:
-        async with database.read() as db:
-            return await blobs.sample(db)
-    except Unavailable:
-        return None
+        try:
+            async with self._database.read() as db:
+                return await blobs.sample(db)
+        except Unavailable:
+            return None

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import cached_property, lru_cache
 from ipaddress import ip_network
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import Annotated, Literal, NamedTuple, Self, get_args
 from urllib.parse import urlsplit
 
@@ -228,6 +228,15 @@ class Settings(BaseSettings):
             return ZERO if self.env == "PRODUCTION" else None
         return None if self.default_balance == "unlimited" else self.default_balance
 
+    def make_data_dir(self) -> None:
+        """Make `DATA_DIR` unless it is there; raises SystemExit when it can't be written."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.data_dir):
+                pass
+        except OSError as error:
+            raise SystemExit(unwritable(self.data_dir, error)) from None
+
     @cached_property
     def signing_key(self) -> str:
         """What signs tokens: `JWT_SECRET`, or a secret made once and kept in `DATA_DIR`."""
@@ -350,7 +359,8 @@ def _server(name: str, base_url: str | None, api_key: SecretStr | None) -> Model
 
 def unwritable(folder: Path, error: OSError) -> str:
     """The line by which Parley ends when it can't use `DATA_DIR`."""
-    return f"Parley can't write to {str(folder.absolute())!r}: {error.strerror}. Set DATA_DIR to a folder of yours."
+    why = "it is a file, not a folder" if folder.is_file() else error.strerror
+    return f"Parley can't write to {str(folder.absolute())!r}: {why}. Set DATA_DIR to a folder that it may write."
 
 
 def _mistake(error: ErrorDetails) -> str:

@@ -251,7 +251,7 @@ class Database:
     def _translated(self, *, write: bool) -> Iterator[None]:
         try:
             yield
-        except (DBAPIError, PoolTimeout, PostgresError, ClientError, InternalClientError, OSError) as error:
+        except FAILURES as error:
             unavailable = explained(error)
             if unavailable is None:
                 raise
@@ -261,6 +261,9 @@ class Database:
         else:
             self._outage.worked(write=write)
 
+
+FAILURES = (DBAPIError, PoolTimeout, PostgresError, ClientError, InternalClientError, OSError)
+"""What the driver raises; what it raises while it connects is not wrapped by SQLAlchemy."""
 
 _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED", LockNotAvailableError.sqlstate, QueryCanceledError.sqlstate}
 _FULL = {"SQLITE_FULL", DiskFullError.sqlstate}

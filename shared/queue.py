@@ -70,7 +70,8 @@ class Queue:
 
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
-        self.outage = Outage("redis", _where(redis))
+        self.where = _where(redis)
+        self.outage = Outage("redis", self.where)
         self._away_until = 0.0
 
     async def close(self) -> None:
