@@ -64,13 +64,16 @@ class Readiness:
             "redis": Probe(queue.check),
         }
 
-    async def begin(self) -> None:
-        """Try the stores for the first time: each that is unavailable is logged, and a new blob store marked."""
-        await asyncio.gather(*(probe.answer() for probe in self.stores.values()))
+    async def states(self) -> dict[str, str | None]:
+        """What each store is, or None when it is well. What is not is logged, and a new blob store marked."""
+        found = await asyncio.gather(*(probe.answer() for probe in self.stores.values()))
+        return {name: one.state if one else None for name, one in zip(self.stores, found, strict=True)}
 
     async def close(self) -> None:
         """Try no more."""
-        await asyncio.gather(*(probe.close() for probe in (self.fleet, self.warnings, *self.stores.values())))
+        await asyncio.gather(
+            self.fleet.close(), self.warnings.close(), *(probe.close() for probe in self.stores.values())
+        )
 
     async def _fleet(self) -> Fleet:
         async with self._database.read() as db:

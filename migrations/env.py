@@ -17,7 +17,7 @@ import shared.models  # noqa: F401 - fills the metadata
 from shared.config import get_settings
 from shared.database_url import DatabaseUrl, database_url
 from shared.db import FAILURES, explained
-from shared.start import refusal
+from shared.start import database_setting, refusal
 
 OURS = 0x7061726C6579  # the advisory lock; it spells "parley"
 TURN_S = 600.0  # how long another migration is waited for
@@ -110,28 +110,29 @@ async def _run(target: DatabaseUrl) -> None:
         await engine.dispose()
 
 
-def _target() -> DatabaseUrl:
+def _target() -> tuple[DatabaseUrl, str]:
+    """What to migrate, and the setting that says so."""
     if given := context.get_x_argument(as_dictionary=True).get("url"):
         try:
-            return database_url(given)
+            return database_url(given), "-x url"
         except ValueError as error:
             raise SystemExit(f"-x url: {error}") from None
     settings = get_settings()
     if not settings.database_url:
         settings.make_data_dir()
-    return database_url(settings.embedded_database_url)
+    return database_url(settings.embedded_database_url), database_setting(settings)
 
 
 def main() -> None:
     """Migrate, or end with one line when the database can't be used."""
-    target = _target()
+    target, setting = _target()
     try:
         asyncio.run(_run(target))
     except FAILURES as error:
         unavailable = explained(error)
         if unavailable is None or unavailable.state == "not migrated":
             raise  # a mistake in a migration
-        raise SystemExit(refusal("DATABASE_URL", target.where, unavailable)) from None
+        raise SystemExit(refusal("database", target.where, unavailable, setting)) from None
 
 
 main()

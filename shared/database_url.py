@@ -137,7 +137,7 @@ def _hosts(named: str | None, named_port: str | None, in_url: str) -> tuple[list
     texts = (named or in_url).split(",") if named or in_url else []
     if not all(texts):
         raise ValueError("names an empty host")
-    found = []
+    found: list[tuple[str, int | None]] = []
     for text in texts:
         if named and (text.startswith("/") or text.count(":") > 1) and not text.startswith("["):
             found.append((text, None))  # a socket, or an IPv6 address

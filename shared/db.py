@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ssl import SSLCertVerificationError
+from ssl import CertificateError
 from typing import Any
 from uuid import UUID
 
@@ -287,32 +287,30 @@ _PASSING = {"read-only", "failing to read or write its file"}  # all others need
 
 def explained(error: BaseException) -> Unavailable | None:
     """What a failure of the store means; None for a mistake of ours, data that can't be stored, or a constraint."""
-    if isinstance(error, sqlite.FileLostError):
-        unavailable = Unavailable("The database is not the one that it was.", retry_after=RETRY_S)
-        return unavailable.because(f"{error} while it is in use", _LOST.format(error))
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    why = first_line(cause or error)
+    cause = (error.orig if isinstance(error, DBAPIError) else None) or error
+    why = first_line(cause)
     code = str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or "")
     family = "_".join(code.split("_")[:2])  # SQLite says more, such as SQLITE_READONLY_DBMOVED
     if family in _FULL:
         return StorageFull("The database has no room left.", retry_after=RETRY_S).because("full", why)
     if code in _NOT_MIGRATED or "no such " in str(cause):
         detail = "The database has not been migrated: alembic upgrade head."
-        return Unavailable(detail, code="not_migrated", retry_after=RETRY_S).because(
-            "not migrated", f"{why}; run alembic upgrade head", is_lasting=True
-        )
+        unavailable = Unavailable(detail, code="not_migrated", retry_after=RETRY_S)
+        return unavailable.because("not migrated", f"{why}; run alembic upgrade head", is_lasting=True)
+    if isinstance(error, sqlite.FileLostError):
+        unavailable = Unavailable("The database is not the one that it was.", retry_after=RETRY_S)
+        return unavailable.because(f"{error} while it is in use", _LOST.format(error))
     away = isinstance(error, InterfaceError | InternalError | OperationalError) or not isinstance(error, DBAPIError)
     state = _STATES.get(family)
-    if away or state or (type(error) in {DBAPIError, DatabaseError} and not code.startswith("22")):
-        unavailable = Unavailable("The database is away or too busy. Try again.", retry_after=RETRY_S)
-        if state:
-            return unavailable.because(state, why, is_lasting=state not in _PASSING)
-        if isinstance(cause, TimeoutError):
-            return unavailable.because("away", "it does not answer in time")
-        if isinstance(error, PoolTimeout) or family in _BUSY:
-            return unavailable.because("busy", why)
-        return unavailable.because("away", why, is_lasting=isinstance(cause, ClientConfigurationError | SSLCertVerificationError))
-    return None
+    if not (away or state or (type(error) in {DBAPIError, DatabaseError} and not code.startswith("22"))):
+        return None
+    if isinstance(cause, TimeoutError):
+        why = "it does not answer in time"
+    is_lasting = state not in _PASSING if state else isinstance(cause, ClientConfigurationError | CertificateError)
+    state = state or ("busy" if isinstance(error, PoolTimeout) or family in _BUSY else "away")
+    return Unavailable("The database is away or too busy. Try again.", retry_after=RETRY_S).because(
+        state, why, is_lasting=is_lasting
+    )
 
 
 # A sort in so little memory goes through a temporary file, beside the tables: a full disk shows.

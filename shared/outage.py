@@ -1,10 +1,15 @@
 """What the log says of a store that is unavailable: once when that begins, with the reason, and once when it ends."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import structlog
 
 STEADY_S = 10.0  # one that comes and goes is logged no more often
+
+_quiet = ContextVar("quiet", default=False)
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +27,7 @@ class Outage:
     def failed(self, why: str, *, only_writes: bool = False) -> None:
         """It could not be used; with `only_writes` it may be read meanwhile, which does not count as its return."""
         now = time.monotonic()
-        if self._since is None and now - self._ended_at >= STEADY_S:
+        if not _quiet.get() and self._since is None and now - self._ended_at >= STEADY_S:
             self._since, self._only_writes = now, only_writes
             log.warning("store.unavailable", store=self._store, where=self._where, why=why)
 
@@ -34,7 +39,18 @@ class Outage:
             self._since, self._ended_at = None, now
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Log nothing of this: whoever asks tells it."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line of some length: some drivers append whole answers."""
-    text = next((line for line in str(error).splitlines() if line.strip()), "") or type(error).__name__
+    said = (isinstance(error, OSError) and error.strerror) or str(error)
+    text = next((line for line in said.splitlines() if line.strip()), "") or type(error).__name__
     return text.strip()[:300]

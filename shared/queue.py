@@ -39,6 +39,14 @@ PASS_BY_S = 1.0  # how long a Redis that was away is not asked again
 CHECK_KEY = "parley:check"
 CHECK_MS = 1_000
 AWAY, PASSWORD, DENYING = "away", "refusing the password", "denying the user what Parley needs"
+STATES = {
+    AuthenticationError: PASSWORD,
+    AuthenticationWrongNumberOfArgsError: PASSWORD,
+    NoPermissionError: DENYING,
+    OutOfMemoryError: "full",
+    ReadOnlyError: "a read-only replica",
+    ResponseError: "refusing writes",
+}
 EARLY_MS = 86_400_000  # no host's clock decides: one that is ahead would hide its jobs until then
 
 log = structlog.get_logger(__name__)
@@ -127,20 +135,9 @@ class Queue:
 
 def redis_state(error: RedisError | OSError) -> str:
     """What a Redis that fails is, in some words."""
-    match error:
-        case AuthenticationError() | AuthenticationWrongNumberOfArgsError():
-            return PASSWORD
-        case NoPermissionError():
-            return DENYING
-        case OutOfMemoryError():
-            return "full"
-        case ReadOnlyError():
-            return "a read-only replica"
-        case ResponseError() if str(error).startswith("MISCONF"):
-            return "not able to save to its disk"
-        case ResponseError():
-            return "refusing writes"
-    return AWAY
+    if str(error).startswith("MISCONF"):
+        return "not able to save to its disk"
+    return next((state for kind, state in STATES.items() if isinstance(error, kind)), AWAY)
 
 
 def _where(redis: ArqRedis) -> str:

@@ -29,7 +29,7 @@ class File:
         """Raises FileLostError when it is another one than at first."""
         try:
             found = os.stat(self._path)  # noqa: PTH116 - before each write: a Path costs more than the call
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             identity = None
         else:
             identity = (found.st_dev, found.st_ino)

@@ -7,17 +7,13 @@ from pathlib import Path
 from shared.config import Settings
 from shared.db import Database
 from shared.errors import Unavailable
+from shared.outage import quietly
 from shared.queue import Queue, open_redis
 from shared.services import blob as blobs
 from shared.services import worker as workers
 from shared.storage import Storage
 
 PATIENCE_S = 5.0
-NAMES = {
-    "DATABASE_URL": "its database",
-    "REDIS_URL": "its Redis",
-    "BLOB_URL": "its blob store",
-}
 
 
 async def stop_unless_usable(settings: Settings) -> None:
@@ -25,32 +21,38 @@ async def stop_unless_usable(settings: Settings) -> None:
     if not (settings.database_url and settings.blob_url):
         settings.make_data_dir()
     database = Database(settings.embedded_database_url)
-    queue = Queue(open_redis(settings.redis_url.get_secret_value())) if settings.redis_url else None
+    queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     try:
-        tries = {"DATABASE_URL": _try(_look(database)), "BLOB_URL": _try(_write(settings, database))}
-        if queue:
-            tries["REDIS_URL"] = _try(queue.check())
-        found = dict(zip(tries, await asyncio.gather(*tries.values()), strict=True))
+        with quietly():
+            sql, redis, blobs_ = await asyncio.gather(
+                _try(_look(database)), _try(queue.check()), _try(_write(settings, database))
+            )
     finally:
         await database.close()
-        if queue:
-            await queue.close()
-    where = {
-        "DATABASE_URL": database.where,
-        "REDIS_URL": queue.where if queue else "",
-        "BLOB_URL": settings.embedded_blob_url,
-    }
-    lines = [refusal(name, where[name], error) for name, error in found.items() if error and error.is_lasting]
+        await queue.close()
+    found = [
+        ("database", database.where, sql, database_setting(settings)),
+        ("Redis", queue.where, redis, "REDIS_URL"),
+        ("blob store", settings.embedded_blob_url, blobs_, "BLOB_URL" if settings.blob_url else "DATA_DIR"),
+    ]
+    lines = [
+        refusal(store, where, error, setting) for store, where, error, setting in found if error and error.is_lasting
+    ]
     if lines:
         raise SystemExit("\n".join(lines))
 
 
-def refusal(name: str, where: str, error: Unavailable) -> str:
+def database_setting(settings: Settings) -> str:
+    """The setting that says where SQL is."""
+    return "DATABASE_URL" if settings.database_url else "DATA_DIR"
+
+
+def refusal(store: str, where: str, error: Unavailable, setting: str) -> str:
     """The line by which a process ends, with the name of the setting to look at."""
     why = error.why or error.detail
-    if name == "DATABASE_URL" and where.startswith("/") and error.state == "a file that can't be opened":
+    if where.startswith("/") and error.state == "a file that can't be opened":
         why = _why_not_opened(Path(where))
-    return f"Parley can't use {NAMES[name]} ({where}): {why}. Look at {name}."
+    return f"Parley can't use its {store} ({where}): {why}. Look at {setting}."
 
 
 def _why_not_opened(path: Path) -> str:

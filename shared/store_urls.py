@@ -80,8 +80,12 @@ def boolean(name: str, value: str) -> bool:
     return BOOLEANS[value.lower()]
 
 
-def check_certificates(roots: tuple[str, str | None], certificate: tuple[str, str | None], key: tuple[str, str | None],
-                       password: str | None = None) -> None:  # fmt: skip
+def check_certificates(
+    roots: tuple[str, str | None],
+    certificate: tuple[str, str | None],
+    key: tuple[str, str | None],
+    password: str | None = None,
+) -> None:
     """See that the files named by these (parameter, path) can be used. Raises ValueError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     name = roots[0]
@@ -144,7 +148,8 @@ def _checked_tls(scheme: str, given: dict[str, str]) -> dict[str, str]:
     if tls and scheme != "rediss":
         msg = f"{min(tls)} needs rediss://"
         raise ValueError(msg)
-    check_certificates(*((name, tls.get(name)) for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")))
+    roots, certificate, key = [(name, tls.get(name)) for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")]
+    check_certificates(roots, certificate, key)
     if "ssl_cert_reqs" in tls:
         tls["ssl_cert_reqs"] = tls["ssl_cert_reqs"].lower().removeprefix("cert_")  # Celery writes CERT_NONE
         if tls["ssl_cert_reqs"] not in CERT_REQS:
@@ -168,7 +173,7 @@ def blob_url(url: str) -> str:
     if "%00" in rest:
         raise ValueError("must not hold %00")
     if scheme == "s3" and ("@" in rest or ":" in rest.partition("/")[0] or not rest.partition("/")[0]):
-        raise ValueError("must be s3://bucket or s3://bucket/prefix; keys and endpoint are variables of their own, AWS_…")
+        raise ValueError("must be s3://bucket or s3://bucket/prefix; keys and endpoint have variables, AWS_…")
     return url
 
 

@@ -32,10 +32,7 @@ async def live(stores: Deps) -> Health:
 async def ready(stores: Deps, response: Response) -> Readiness:
     """200 while a submit can be accepted, `degraded` when something else is wrong; 503 otherwise."""
     probes = stores.readiness
-    fleet, warnings, *found = await asyncio.gather(
-        probes.fleet.answer(), probes.warnings.answer(), *(probe.answer() for probe in probes.stores.values())
-    )
-    states = {name: one.state if isinstance(one, Unavailable) else None for name, one in zip(probes.stores, found)}
+    fleet, warnings, states = await asyncio.gather(probes.fleet.answer(), probes.warnings.answer(), probes.states())
     if isinstance(fleet, Unavailable):
         states["sql"] = states["sql"] or fleet.state
     checks = {name: state is None for name, state in states.items()}
