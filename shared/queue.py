@@ -99,11 +99,9 @@ class Queue:
 
     def failed(self, error: RedisError | OSError) -> Unavailable:
         """Note that Redis could not be used, and say what it is."""
-        state = redis_state(error)
-        self.outage.failed(first_line(error), only_writes=state != AWAY)
-        return Unavailable("The queue is away. Try again.").because(
-            state, first_line(error), is_lasting=state in {PASSWORD, DENYING}
-        )
+        state, why = redis_state(error), first_line(error).rpartition(" caused error: ")[2]  # a pipeline's own words
+        self.outage.failed(why, only_writes=state != AWAY)
+        return Unavailable("The queue is away. Try again.").because(state, why, is_lasting=state in {PASSWORD, DENYING})
 
     async def after_commit(self, effects: list[Effect]) -> None:
         """Dispatch and tell. Redis away is logged, not raised: the rows are safe, the reconciler sends them.
@@ -135,7 +133,7 @@ class Queue:
 
 def redis_state(error: RedisError | OSError) -> str:
     """What a Redis that fails is, in some words."""
-    if str(error).startswith("MISCONF"):
+    if "MISCONF" in str(error):
         return "not able to save to its disk"
     return next((state for kind, state in STATES.items() if isinstance(error, kind)), AWAY)
 
