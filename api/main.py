@@ -134,13 +134,12 @@ async def open_stores(
         )
         looking = asyncio.create_task(look_again_forever(stores))
         warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
-        trying = asyncio.create_task(readiness.states())
         making = asyncio.create_task(make_first_admin(stores))
         await asyncio.wait({making}, timeout=START_S)
         try:
             yield stores
         finally:
-            await end(looking, warning, making, trying)
+            await end(looking, warning, making)
             await readiness.close()
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)

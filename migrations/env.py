@@ -4,7 +4,7 @@ All of them are one transaction, and one process migrates at a time: another wai
 """
 
 import asyncio
-import logging
+import sys
 import time
 
 from alembic import context
@@ -25,8 +25,6 @@ LOCK_S = 1.0  # how long a table is: everybody who needs it queues behind this
 TRIES = 30
 PAUSE_S = 1.0  # between two tries, in which the others go on
 PATIENCE_S = 10.0  # for SQLite's lock, and to connect
-
-log = logging.getLogger("alembic.parley")
 
 
 def _migrate(connection: Connection) -> None:
@@ -102,7 +100,7 @@ async def _run(target: DatabaseUrl) -> None:
                         f"The migration did not get a lock in {TRIES} tries ({unavailable.why}), and changed nothing. "
                         "End what holds it, a long transaction perhaps, and try again."
                     ) from None
-                log.warning("waiting for a lock: %s", unavailable.why)
+                print(f"Waiting for a lock: {unavailable.why}", file=sys.stderr, flush=True)  # noqa: T201 - for who waits
                 await asyncio.sleep(PAUSE_S)
             else:
                 return

@@ -50,11 +50,10 @@ class Storage:
         self._folder: Path | None = None
         self._store: ObjectStore
         self._is_marked = False
-        self.where = address(url)
-        self._outage = Outage("blobs", self.where)
+        self._outage = Outage("blobs", address(url))
         if urlparse(url).scheme == "file":
             self._folder = Path(unquote(urlparse(url).path))
-            self.where = str(self._folder)
+            self._is_marked = (self._folder / MARK).is_dir()
         try:
             self._store = LocalStore(self._folder, mkdir=True) if self._folder else _open_remote(url)
         except (BaseError, OSError, ValueError) as error:

@@ -148,7 +148,21 @@ def test_where_it_is_names_no_user_and_no_password() -> None:
     assert database_url("postgresql:///db?user=someone").where == "localhost/db"
 
 
-ODD = ["a b", "100%", "%41", "a?b", "a#b", "a&b=c", "it's", 'say "hi"', "line\nbreak", "日本 é", "a:b@c", "[x]", "a+b;c"]
+ODD = [
+    "a b",
+    "100%",
+    "%41",
+    "a?b",
+    "a#b",
+    "a&b=c",
+    "it's",
+    'say "hi"',
+    "line\nbreak",
+    "日本 é",
+    "a:b@c",
+    "[x]",
+    "a+b;c",
+]
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -161,7 +175,9 @@ def test_the_path_of_a_sqlite_file_survives_its_url(name: str, tmp_path: Path) -
     assert database_url(folder.embedded_database_url).where == str(path)
 
 
-def test_a_sqlite_url_of_ones_own_is_decoded_and_finds_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sqlite_url_of_ones_own_is_decoded_and_finds_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for url, path in (
