@@ -11,7 +11,7 @@ from shared.providers import checked_url
 from shared.storage import Storage
 from shared.store_urls import blob_url, redis_url
 
-SECRET = "s3cret"  # noqa: S105 - it must not be told
+SECRET = "s3cret"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ async def test_blobs_land_in_the_folder_that_was_named(name: str, tmp_path: Path
         await Storage(settings.embedded_blob_url).put("upload/1", b"x")
     assert (tmp_path / name / "upload" / "1").read_bytes() == b"x"
     assert (tmp_path / name / "blobs" / "upload" / "1").read_bytes() == b"x"
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # noqa: ASYNC240
 
 
 @pytest.mark.parametrize(
