@@ -135,11 +135,12 @@ async def open_stores(
         looking = asyncio.create_task(look_again_forever(stores))
         warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
         making = asyncio.create_task(make_first_admin(stores))
-        await asyncio.wait({making}, timeout=START_S)
+        marking = asyncio.create_task(readiness.stores["blobs"].answer())  # a new blob store gets its mark
+        await asyncio.wait({making, marking}, timeout=START_S)
         try:
             yield stores
         finally:
-            await end(looking, warning, making)
+            await end(looking, warning, making, marking)
             await readiness.close()
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)

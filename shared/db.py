@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from sqlite3 import Error as SqliteError
 from ssl import CertificateError
 from typing import Any
 from uuid import UUID
@@ -26,7 +27,7 @@ from asyncpg import (
     UndefinedTableError,
 )
 from asyncpg import InterfaceError as ClientError
-from sqlalchemy import URL, BindParameter, DateTime, Dialect, Float, Integer, String, bindparam, event, literal, text
+from sqlalchemy import URL, BindParameter, DateTime, Dialect, Float, Integer, String, bindparam, event, literal
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
@@ -234,15 +235,17 @@ class Database:
 
     async def check(self) -> None:
         """Do what a write needs, and leave nothing behind. Raises Unavailable."""
-        async with self.write() as db:
-            connection = await db.connection()
+        is_read_only = False
+        with self._translated(write=True):
             if self._file:
-                number = (await connection.execute(text("PRAGMA user_version"))).scalar_one()
-                await connection.execute(text(f"PRAGMA user_version = {number}"))  # its page is written again
-                return
-            await connection.execute(_SMALL_MEMORY)
-            is_read_only, _ = (await connection.execute(_WRITES_A_FILE)).one()
-        if is_read_only == "on":
+                self._file.check()
+            async with self._writes.connect() as connection:
+                raw = (await connection.get_raw_connection()).driver_connection
+                if isinstance(raw, sqlite.Connection):
+                    await raw.rewrite()
+                else:
+                    is_read_only = await _write_a_file(raw)
+        if is_read_only:
             why = "its transactions are read-only: a standby, or default_transaction_read_only"
             self._outage.failed(why, only_writes=True)
             raise Unavailable("The database is read-only.", retry_after=RETRY_S).because("read-only", why)
@@ -262,7 +265,7 @@ class Database:
             self._outage.worked(write=write)
 
 
-FAILURES = (DBAPIError, PoolTimeout, PostgresError, ClientError, InternalClientError, OSError)
+FAILURES = (DBAPIError, PoolTimeout, PostgresError, ClientError, InternalClientError, SqliteError, OSError)
 """What the driver raises; what it raises while it connects is not wrapped by SQLAlchemy."""
 
 _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED", LockNotAvailableError.sqlstate, QueryCanceledError.sqlstate}
@@ -313,12 +316,15 @@ def explained(error: BaseException) -> Unavailable | None:
     )
 
 
-# A sort in so little memory goes through a temporary file, beside the tables: a full disk shows.
-_SMALL_MEMORY = text("SELECT set_config('work_mem', '64kB', true)")
-_WRITES_A_FILE = text(
-    "SELECT current_setting('transaction_read_only'), count(*)"
-    " FROM (SELECT n FROM generate_series(1, 5000) AS n ORDER BY -n OFFSET 1) AS sorted"
-)
+async def _write_a_file(connection: Any) -> bool:
+    """Sort in so little memory that PostgreSQL needs a file, beside its tables; whether it is read-only."""
+    async with connection.transaction():
+        await connection.execute("SET LOCAL work_mem = '64kB'")
+        await connection.fetchval(
+            "SELECT count(*) FROM (SELECT n FROM generate_series(1, 5000) n ORDER BY -n) AS sorted"
+        )
+        return bool(await connection.fetchval("SELECT current_setting('transaction_read_only') = 'on'"))
+
 
 _POSTGRESQL = {
     "application_name": "parley",

@@ -79,6 +79,20 @@ class Connection(aiosqlite.Connection):
         if self._conn.in_transaction:
             await super().commit()
 
+    async def rewrite(self) -> None:
+        """Write a page of the database as it is, and commit it."""
+        await self._execute(self._patiently, self._rewrite)  # type: ignore[no-untyped-call]
+
+    def _rewrite(self) -> None:
+        self._conn.execute("BEGIN IMMEDIATE")
+        try:
+            number = self._conn.execute("PRAGMA user_version").fetchone()[0]
+            self._conn.execute(f"PRAGMA user_version = {number}")
+            self._conn.commit()
+        except sqlite3.Error:
+            self._conn.rollback()
+            raise
+
     def _patiently(self, function: Callable[..., None], *args: Any) -> None:
         self._conn.execute(f"PRAGMA busy_timeout={self._lock_timeout_ms}")
         try:
