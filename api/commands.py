@@ -10,12 +10,15 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from api import tokens
 from shared.config import Settings
+from shared.database_url import database_url
 from shared.db import Database
-from shared.errors import AppError, Conflict
+from shared.errors import AppError, Conflict, Unavailable
 from shared.models import LOCAL_USER_ID, Username
+from shared.outage import quietly
 from shared.passwords import Password, Passwords
 from shared.services import login as logins
 from shared.services import user as users
+from shared.start import database_setting, refusal
 
 DAY_S = 86_400.0
 MOST_DAYS = 36_500
@@ -42,11 +45,15 @@ def run(settings: Settings, arguments: argparse.Namespace) -> str:
     """Do what was asked; what to print. Exits with one line when it can't be done."""
     try:
         username = TypeAdapter(Username).validate_python(arguments.username)
-        if arguments.command == "token":
-            return asyncio.run(_token(settings, username, arguments.days))
-        return asyncio.run(_create_admin(settings, username, TypeAdapter(Password).validate_python(_ask())))
+        with quietly():
+            if arguments.command == "token":
+                return asyncio.run(_token(settings, username, arguments.days))
+            return asyncio.run(_create_admin(settings, username, TypeAdapter(Password).validate_python(_ask())))
     except ValidationError as error:
         raise SystemExit(f"That won't do: {error.errors()[0]['msg']}.") from None
+    except Unavailable as error:
+        where = database_url(settings.embedded_database_url).where
+        raise SystemExit(refusal("database", where, error, database_setting(settings))) from None
     except AppError as error:
         raise SystemExit(error.detail) from None
 

@@ -89,7 +89,7 @@ def from_error(error: errors.AppError, instance: str) -> Response:
 
 async def _app_error(request: Request, error: errors.AppError) -> Response:
     if isinstance(error, errors.Unavailable):
-        log.warning("request.unavailable", code=error.code, cause=type(error.__cause__).__name__)
+        log.debug("request.unavailable", code=error.code, cause=type(error.__cause__).__name__)
     return from_error(error, request.url.path)
 
 

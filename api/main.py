@@ -20,6 +20,7 @@ from api.headers import HeadersMiddleware, cors
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
 from api.open_requests import OpenRequests
+from api.readiness import Readiness
 from api.retirement import Retirements
 from api.routes import (
     admin_job,
@@ -101,7 +102,7 @@ async def open_stores(
     """Open what the settings name, but for what the caller shares with others and closes itself."""
     own_queue = queue or Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     database = Database(settings.embedded_database_url, own_queue.after_commit)
-    events_ = JobEvents(own_queue.redis)
+    events_ = JobEvents(own_queue.redis, own_queue.outage)
     own_audio = audio or AudioPool()
     lag = LoopLag()
     events_.start()
@@ -113,6 +114,8 @@ async def open_stores(
         backlog = Backlog(settings.max_unfinished_jobs)
         budget = Budget(settings.max_attempts, settings.job_deadline, Tariff.of(settings))
         retirements = Retirements(budget.tariff, database)
+        blobs = Storage(settings.embedded_blob_url)
+        readiness = Readiness(database, own_queue, blobs, retirements)
         stores = Stores(
             settings=settings,
             database=database,
@@ -121,12 +124,13 @@ async def open_stores(
             uploads=Uploads(database),
             queue=own_queue,
             events=events_,
-            blobs=Storage(settings.embedded_blob_url),
+            blobs=blobs,
             audio=own_audio,
             backlog=backlog,
             lag=lag,
             budget=budget,
             retirements=retirements,
+            readiness=readiness,
             passwords=Passwords(),
             limits=limits,
             user_limits=UserLimits(limits),
@@ -137,11 +141,13 @@ async def open_stores(
         checking = asyncio.create_task(stores.open_requests.check_forever())
         warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
         making = asyncio.create_task(make_first_admin(stores))
-        await asyncio.wait({making}, timeout=START_S)
+        marking = asyncio.create_task(readiness.stores["blobs"].answer())  # a new blob store gets its mark
+        await asyncio.wait({making, marking}, timeout=START_S)
         try:
             yield stores
         finally:
-            await end(looking, checking, warning, making)
+            await end(looking, checking, warning, making, marking)
+            await readiness.close()
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()

@@ -94,7 +94,7 @@ class OpenRequests:
             try:
                 await self._check(None if full else changed, begun_by=clock.time() - SHORT_S)
             except Unavailable as error:
-                log.warning("open_requests.store_away", code=error.code)
+                log.debug("open_requests.store_away", code=error.code)
             except Exception:  # the loop must not die
                 log.exception("open_requests.broke")
             if full:

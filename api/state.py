@@ -7,6 +7,7 @@ from api.backlog import Backlog
 from api.gathering import JobReader, Submits, Uploads
 from api.lag import LoopLag
 from api.open_requests import OpenRequests
+from api.readiness import Readiness
 from api.retirement import Retirements
 from shared.audio.pool import AudioPool
 from shared.config import Settings
@@ -40,6 +41,7 @@ class Stores:
     lag: LoopLag
     budget: Budget  # what each new job may use up
     retirements: Retirements
+    readiness: Readiness
     passwords: Passwords
     limits: Limits
     user_limits: UserLimits

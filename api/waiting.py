@@ -104,7 +104,7 @@ async def look_again_forever(stores: Stores) -> None:
             async with stores.database.read() as db:
                 ended = await job_view.ended(db, watched)
         except Unavailable as error:
-            log.warning("waiting.store_away", code=error.code)
+            log.debug("waiting.store_away", code=error.code)
         except Exception:  # the loop must not die
             log.exception("waiting.broke")
         else:

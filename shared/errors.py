@@ -1,6 +1,6 @@
 """Everything Parley refuses or fails at, as typed errors; `api/errors.py` maps each kind to its HTTP status."""
 
-from typing import Any
+from typing import Any, Self
 
 
 class AppError(Exception):
@@ -125,10 +125,22 @@ class TooMany(AppError):
 
 
 class Unavailable(AppError):
-    """A store that Parley needs is away or too busy."""
+    """A store that Parley needs is away or too busy.
+
+    Operators, not clients, read the rest: `state` says what it is in a word or two, `why` is the driver's message,
+    and with `is_lasting` trying again won't help.
+    """
 
     code = "unavailable"
     title = "Unavailable"
+    state = "away"
+    why = ""
+    is_lasting = False
+
+    def because(self, state: str, why: str, *, is_lasting: bool = False) -> Self:
+        """Add what an operator wants to know."""
+        self.state, self.why, self.is_lasting = state, why, is_lasting
+        return self
 
 
 class StorageFull(Unavailable):

@@ -16,6 +16,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from shared.outage import Outage, first_line
 from shared.queue import ACCESS_CHANNEL, ENDED, JOB_CHANNEL, PASS_BY_S
 from shared.tasks import end
 
@@ -151,8 +152,9 @@ class JobEvents:
     After a reconnect, a moment later, and at shutdown, everybody is woken.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, outage: Outage | None = None) -> None:
         self._redis = redis
+        self._outage = outage or Outage("redis", "")
         self._waiters: defaultdict[UUID, set[Waiter]] = defaultdict(set)
         self._feeds: dict[UUID, Feed] = {}
         self._task: asyncio.Task[None] | None = None
@@ -211,6 +213,7 @@ class JobEvents:
                 async with self._redis.pubsub() as pubsub:
                     await pubsub.subscribe(JOB_CHANNEL, ACCESS_CHANNEL)
                     self.listening = True
+                    self._outage.worked(write=False)
                     self._wake_all()
                     asyncio.get_running_loop().call_later(PASSED_BY_S, self._wake_all)
                     while True:
@@ -220,7 +223,7 @@ class JobEvents:
                         elif message:
                             self._wake(message["data"])
             except (RedisError, OSError) as error:
-                log.warning("events.unreachable", error=type(error).__name__)
+                self._outage.failed(first_line(error))
                 self.listening = False
                 self._wake_all()
                 await asyncio.sleep(RECONNECT_S)

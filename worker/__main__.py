@@ -9,6 +9,7 @@ from shared.logging import setup_logging
 from shared.queue import Queue, open_redis
 from shared.run import run
 from shared.signals import stop_on_signals
+from shared.start import stop_unless_usable
 from worker.check_models import check_models
 from worker.main import serve
 
@@ -37,9 +38,11 @@ def main() -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    stopping = stop_on_signals()
+    await stop_unless_usable(settings)
     queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     try:
-        await serve(settings, queue, stopping=stop_on_signals())
+        await serve(settings, queue, stopping=stopping)
     finally:
         await queue.close()
 

@@ -9,6 +9,7 @@ from arq.constants import job_key_prefix
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
+from shared.outage import Outage, first_line
 from shared.queue import TASK, WAKE_CHANNEL
 from shared.tasks import end
 
@@ -22,8 +23,9 @@ log = structlog.get_logger(__name__)
 class QueueLoop(Worker):
     """Polls the queue when a dispatch or a freed slot wakes it, and each half second for safety's sake."""
 
-    def __init__(self, **arq_options: Any) -> None:
+    def __init__(self, outage: Outage | None = None, **arq_options: Any) -> None:
         super().__init__(poll_delay=0, handle_signals=False, **arq_options)
+        self._outage = outage or Outage("redis", "")
         self._wake = asyncio.Event()
         self._taking = asyncio.Lock()
 
@@ -37,8 +39,9 @@ class QueueLoop(Worker):
                 try:
                     await self._poll_iteration()
                     wait_s = RECONNECT_S[0]
+                    self._outage.worked(write=False)
                 except (RedisError, OSError, TimeoutError) as error:
-                    log.warning("queue.unreachable", error=type(error).__name__)
+                    self._outage.failed(first_line(error))
                     await asyncio.sleep(wait_s)
                     wait_s = min(wait_s * 2, RECONNECT_S[1])
                     continue

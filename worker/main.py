@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 def make_loop(worker: Worker) -> QueueLoop:
     """The queue's side of a worker. Retries, timeouts and results are SQL's business, never arq's."""
     return QueueLoop(
+        worker.queue.outage,
         functions=[func(run_job, name=TASK, keep_result=0, timeout=NEVER, max_tries=NEVER)],
         redis_pool=worker.queue.redis,
         queue_name=QUEUE,

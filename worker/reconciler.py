@@ -39,7 +39,7 @@ async def reconcile_forever(worker: Worker) -> None:
             await reconcile(worker, reclaim=sight.is_clear(time.time()))
         except AppError as error:
             sight.lost()
-            log.warning("reconciler.store_away", code=error.code)
+            log.debug("reconciler.store_away", code=error.code)
         except Exception:  # the loop must not die
             log.exception("reconciler.broke")
         with suppress(TimeoutError):
@@ -90,7 +90,7 @@ async def sweep_forever(worker: Worker) -> None:
             while await sweep(worker):
                 pass
         except AppError as error:
-            log.warning("sweep.store_away", code=error.code)
+            log.debug("sweep.store_away", code=error.code)
         except Exception:  # the loop must not die
             log.exception("sweep.broke")
         with suppress(TimeoutError):
