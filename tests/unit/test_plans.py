@@ -178,7 +178,7 @@ class Flows:
                 await job_view.get_many(db, **OWNER, job_ids=some)
                 await job_view.states(db, **OWNER, job_ids=some)
             await jobs.get(db, **OWNER, job_id=number(4_000))
-            await turns.spoken(db, job_id=number(4_000))
+            await turns.spoken(db, job_id=number(4_000), numbers=range(1, 33))
             await messages.get(db, **OWNER, message_id=number(4_000))
             await blobs.ready_among(db, [number(4_000), number(4_001)])
             await sessions.get(db, **OWNER, session_id=number(7))
