@@ -13,6 +13,7 @@ from shared.models.job import (
     NewJob,
     Step,
     StepStatus,
+    is_dispatched,
     is_unfinished,
     is_waiting,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Username",
     "Worker",
     "defaults",
+    "is_dispatched",
     "is_unfinished",
     "is_waiting",
     "table",

@@ -28,7 +28,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import Dispatch, JobChanged, after_commit, db_now, seconds
+from shared.db import Dispatch, JobChanged, UtcDateTime, after_commit, db_now, seconds
 from shared.errors import AppError, Conflict, NotFound
 from shared.models import (
     POISON_LEASES,
@@ -43,6 +43,7 @@ from shared.models import (
     Session,
     Step,
     defaults,
+    is_dispatched,
     is_unfinished,
     table,
 )
@@ -53,16 +54,23 @@ from shared.services.bound import EVERYTHING, Ask, Tariff
 from shared.services.page import padded
 from shared.services.user import Account
 
-MOVED = ("id", "session_id", "attempt", "attempts_left", "lost_leases", "reserved")
+MOVED = ("id", "owner_id", "session_id", "attempt", "attempts_left", "lost_leases", "reserved")
 
 _job, _session, _step = table(Job), table(Session), table(Step)
-_earlier = _job.alias()
+_earlier, _older = _job.alias(), _job.alias()
 
 THIS = _job.c.id == bindparam("job", type_=Uuid())
 DUE = or_(_job.c.run_at.is_(None), _job.c.run_at <= db_now())
+IN_TIME = or_(_job.c.attempt > 0, _job.c.deadline_at > db_now())
 FIRST_IN_SESSION = ~exists().where(
     _earlier.c.session_id == _job.c.session_id, _earlier.c.seq < _job.c.seq, is_unfinished(_earlier.c.status)
 )
+_LEADS = ~exists().where(
+    _older.c.owner_id == _job.c.owner_id,
+    _older.c.created_at < _job.c.created_at,
+    is_dispatched(_older.c.status, _older.c.dispatched_at),
+)
+LEADING = case((_LEADS, _job.c.created_at))
 
 
 class Budget(NamedTuple):
@@ -88,7 +96,7 @@ def moving(to: JobStatus, *where: ColumnElement[bool], **values: Any) -> Move:
     statement = (
         update(_job)
         .where(or_(*[_job.c.status == status for status in TRANSITIONS[to]]), *where)
-        .values(status=to, version=_job.c.version + 1, dispatched_at=None, **values)
+        .values(status=to, version=_job.c.version + 1, dispatched_at=None, leads_since=None, **values)
         .returning(*(_job.c[name] for name in MOVED))
     )
     return Move(to, statement)
@@ -118,10 +126,15 @@ _AHEAD_IN = (
     .where(_job.c.session_id.in_(bindparam("sessions", type_=Uuid(), expanding=True)), is_unfinished(_job.c.status))
     .group_by(_job.c.session_id)
 )
+_is_sent = bindparam("send", type_=Boolean())
+_others = exists().where(
+    _older.c.owner_id == bindparam("account", type_=Uuid()), is_dispatched(_older.c.status, _older.c.dispatched_at)
+)
 _ADD = insert(_job).values(
     **{name: value for name, value in defaults(Job).items() if name != "reply_audio"},
     deadline_at=db_now(seconds("deadline_s")),
-    dispatched_at=case((bindparam("send", type_=Boolean()), db_now())),
+    dispatched_at=case((_is_sent, db_now())),
+    leads_since=case((_is_sent & ~_others, bindparam("at", type_=UtcDateTime()))),
 )
 
 
@@ -129,7 +142,7 @@ def _dispatching(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
     return (
         update(_job)
         .where(which, is_unfinished(_job.c.status), _job.c.status == JobStatus.QUEUED, DUE, FIRST_IN_SESSION)
-        .values(dispatch_no=_job.c.dispatch_no + 1, dispatched_at=db_now())
+        .values(dispatch_no=_job.c.dispatch_no + 1, dispatched_at=db_now(), leads_since=LEADING)
         .returning(_job.c.id, _job.c.dispatch_no)
     )
 
@@ -169,7 +182,10 @@ async def add_all(db: AsyncSession, jobs: Sequence[tuple[NewJob, int]], *, deadl
 
     One without any is dispatched after the commit.
     """
-    rows = [{**vars(job), "deadline_s": deadline_s, "send": ahead == 0} for job, ahead in jobs]
+    more = {"deadline_s": deadline_s}
+    rows = [
+        {**vars(job), **more, "send": ahead == 0, "account": job.owner_id, "at": job.created_at} for job, ahead in jobs
+    ]
     await db.exec(_ADD, params=rows)
     for job, ahead in jobs:
         if ahead == 0:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Uuid, bindparam, case, exists, func, or_, tuple_, update
+from sqlalchemy import ColumnElement, Uuid, bindparam, case, exists, func, tuple_, update
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,8 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.db import JobChanged, after_commit, db_now, seconds
 from shared.errors import AppError
 from shared.models import Job, JobStatus, Message, MessageRole, table
+from shared.services import fairness
 from shared.services import session as sessions
-from shared.services.job import DUE, FIRST_IN_SESSION, THIS, Move, move, moving, problem
+from shared.services.job import DUE, FIRST_IN_SESSION, IN_TIME, THIS, Move, move, moving, problem
 from shared.services.page import padded
 
 _job, _message = table(Job), table(Message)
@@ -52,7 +53,7 @@ def _claiming(which: ColumnElement[bool]) -> Move:
         which,
         DUE,
         FIRST_IN_SESSION,
-        or_(_job.c.attempt > 0, _job.c.deadline_at > db_now()),
+        IN_TIME,
         attempt=_job.c.attempt + 1,
         worker_id=bindparam("worker"),
         lease_token=bindparam("token"),
@@ -109,6 +110,23 @@ async def claim_many(db: AsyncSession, *, job_ids: Sequence[UUID], worker_id: UU
     """
     free = (await db.exec(_TRY_LOCK_THESE, params={"jobs": padded(job_ids)})).all()
     return await _claim(db, _CLAIM_THESE, jobs=padded(free), worker=worker_id, lease_s=lease_s) if free else []
+
+
+async def claim_next(db: AsyncSession, *, job_ids: Sequence[UUID], worker_id: UUID, lease_s: float) -> list[Claim]:
+    """Take as many jobs as these, but those that are next by `fairness`; these only where there are not enough.
+
+    IntegrityError as above.
+    """
+    chosen = await fairness.choose(db, number=len(job_ids), worker_id=worker_id)
+    missing, others = len(job_ids) - len(chosen), [job_id for job_id in job_ids if job_id not in chosen]
+    if missing and others:
+        chosen += (await db.exec(_TRY_LOCK_THESE, params={"jobs": padded(others)})).all()[:missing]
+    if not chosen:
+        return []
+    claims = await _claim(db, _CLAIM_THESE, jobs=padded(chosen), worker=worker_id, lease_s=lease_s)
+    if claims:
+        await fairness.lead(db, after=[claim.job_id for claim in claims])
+    return claims
 
 
 async def renew(db: AsyncSession, claim: Claim, *, lease_s: float) -> None:

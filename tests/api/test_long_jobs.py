@@ -43,7 +43,7 @@ class LongJobs:
         with recorded() as visits:
             answer = await self.live.http.get(path, **options)
         assert answer.status_code < 400, answer.text
-        rows = []
+        rows: list[Any] = []
         async with self.live.stores.database.read() as db:
             connection = await db.connection()
             for sent in visits.sent:
