@@ -10,9 +10,9 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-DISPATCHED = sa.text("status = 'queued' AND dispatched_at IS NOT NULL")
-LEADING = sa.text("status = 'queued' AND leads_since IS NOT NULL")
-RUNNING = sa.text("status = 'running'")
+DISPATCHED = sa.text("dispatched_at IS NOT NULL")
+LEADING = sa.text("leads_since IS NOT NULL")
+LEASED = sa.text("lease_expires_at IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -25,7 +25,7 @@ def upgrade() -> None:
         postgresql_where=DISPATCHED,
     )
     op.create_index("ix_job_leading", "job", ["leads_since"], sqlite_where=LEADING, postgresql_where=LEADING)
-    op.create_index("ix_job_running", "job", ["owner_id"], sqlite_where=RUNNING, postgresql_where=RUNNING)
+    op.create_index("ix_job_running", "job", ["owner_id"], sqlite_where=LEASED, postgresql_where=LEASED)
 
 
 def downgrade() -> None:

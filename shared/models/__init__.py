@@ -13,7 +13,6 @@ from shared.models.job import (
     NewJob,
     Step,
     StepStatus,
-    is_dispatched,
     is_unfinished,
     is_waiting,
 )
@@ -56,7 +55,6 @@ __all__ = [
     "Username",
     "Worker",
     "defaults",
-    "is_dispatched",
     "is_unfinished",
     "is_waiting",
     "table",

@@ -42,11 +42,6 @@ def is_waiting(status: Mapped[JobStatus], run_at: Mapped[datetime | None]) -> Co
     return (status == literal_column(f"'{JobStatus.QUEUED}'")) & run_at.is_(None)
 
 
-def is_dispatched(status: ColumnElement[JobStatus], at: ColumnElement[datetime | None]) -> ColumnElement[bool]:
-    """The predicate of `ix_job_dispatched`, and with `leads_since` that of `ix_job_leading`."""
-    return (status == literal_column(f"'{JobStatus.QUEUED}'")) & at.is_not(None)
-
-
 TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
     JobStatus.RUNNING: (JobStatus.QUEUED,),
     JobStatus.QUEUED: (JobStatus.RUNNING, JobStatus.FAILED),
@@ -60,8 +55,9 @@ TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
 _RUNNING = text("status = 'running'")
 _QUEUED = text("status = 'queued'")
 _WAITING = text("status = 'queued' AND run_at IS NULL")
-_DISPATCHED = text("status = 'queued' AND dispatched_at IS NOT NULL")
-_LEADING = text("status = 'queued' AND leads_since IS NOT NULL")
+_DISPATCHED = text("dispatched_at IS NOT NULL")
+_LEADING = text("leads_since IS NOT NULL")
+_LEASED = text("lease_expires_at IS NOT NULL")
 _UNFINISHED = text("status IN ('queued', 'running')")
 POISON_LEASES = 3
 _SUSPECT_RUNNING = text(f"status = 'running' AND lost_leases >= {POISON_LEASES - 1}")
@@ -129,15 +125,9 @@ class Job(Row, table=True):
         Index("ix_job_owner_unfinished", "owner_id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
         Index("ix_job_queued", "dispatched_at", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
         Index("ix_job_waiting", "created_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
-        Index(
-            "ix_job_dispatched",
-            "owner_id",
-            "created_at",
-            sqlite_where=_DISPATCHED,
-            postgresql_where=_DISPATCHED,
-        ),
+        Index("ix_job_dispatched", "owner_id", "created_at", sqlite_where=_DISPATCHED, postgresql_where=_DISPATCHED),
         Index("ix_job_leading", "leads_since", sqlite_where=_LEADING, postgresql_where=_LEADING),
-        Index("ix_job_running", "owner_id", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+        Index("ix_job_running", "owner_id", sqlite_where=_LEASED, postgresql_where=_LEASED),
         Index("ix_job_lease", "lease_expires_at", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
         Index("ix_job_unfinished", "session_id", "seq", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Uuid, bindparam, case, exists, func, tuple_, update
+from sqlalchemy import ColumnElement, Uuid, bindparam, case, exists, func, or_, tuple_, update
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,7 +14,7 @@ from shared.errors import AppError
 from shared.models import Job, JobStatus, Message, MessageRole, table
 from shared.services import fairness
 from shared.services import session as sessions
-from shared.services.job import DUE, FIRST_IN_SESSION, IN_TIME, THIS, Move, move, moving, problem
+from shared.services.job import DUE, FIRST_IN_SESSION, THIS, Move, move, moving, problem
 from shared.services.page import padded
 
 _job, _message = table(Job), table(Message)
@@ -53,7 +53,7 @@ def _claiming(which: ColumnElement[bool]) -> Move:
         which,
         DUE,
         FIRST_IN_SESSION,
-        IN_TIME,
+        or_(_job.c.attempt > 0, _job.c.deadline_at > db_now()),
         attempt=_job.c.attempt + 1,
         worker_id=bindparam("worker"),
         lease_token=bindparam("token"),
@@ -72,6 +72,7 @@ _CLAIM = _claiming(THIS)
 _CLAIM_THESE = _claiming(_THESE)
 _queued_these = select(_job.c.id).where(_THESE, _job.c.status == JobStatus.QUEUED)
 _TRY_LOCK_THESE = _queued_these.with_for_update(skip_locked=True, key_share=True)
+_CLAIM_FREE = _claiming(_job.c.id.in_(_TRY_LOCK_THESE))
 _SUCCEED = moving(JobStatus.SUCCEEDED, *_HELD)
 _HELD_THESE = (
     tuple_(_job.c.id, _job.c.lease_token).in_(bindparam("held", expanding=True)),
@@ -117,13 +118,13 @@ async def claim_next(db: AsyncSession, *, job_ids: Sequence[UUID], worker_id: UU
 
     IntegrityError as above.
     """
-    chosen = await fairness.choose(db, number=len(job_ids), worker_id=worker_id)
-    missing, others = len(job_ids) - len(chosen), [job_id for job_id in job_ids if job_id not in chosen]
-    if missing and others:
-        chosen += (await db.exec(_TRY_LOCK_THESE, params={"jobs": padded(others)})).all()[:missing]
-    if not chosen:
-        return []
-    claims = await _claim(db, _CLAIM_THESE, jobs=padded(chosen), worker=worker_id, lease_s=lease_s)
+    wanted, claims = len(job_ids), list[Claim]()
+    chosen = await fairness.choose(db, number=wanted, worker_id=worker_id)
+    chosen += [job_id for job_id in job_ids if job_id not in chosen]
+    while chosen and len(claims) < wanted:  # once, unless other workers were quicker
+        missing = wanted - len(claims)
+        these, chosen = chosen[:missing], chosen[missing:]
+        claims += await _claim(db, _CLAIM_FREE, jobs=padded(these), worker=worker_id, lease_s=lease_s)
     if claims:
         await fairness.lead(db, after=[claim.job_id for claim in claims])
     return claims

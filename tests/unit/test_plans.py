@@ -35,9 +35,9 @@ from shared.models import (
 )
 from shared.services import agent as agents
 from shared.services import blob as blobs
+from shared.services import fairness, job_view, overdue
 from shared.services import idempotency as keys
 from shared.services import job as jobs
-from shared.services import job_view, overdue
 from shared.services import lease as leases
 from shared.services import message as messages
 from shared.services import session as sessions
@@ -213,6 +213,8 @@ class Flows:
 
     async def text_turns(self, *job_ids: UUID) -> None:
         async with self._database.write() as db:
+            await fairness.lead_every(db)
+            assert len(await leases.claim_next(db, job_ids=[uuid4()] * 3, worker_id=uuid4(), lease_s=30.0)) == 3
             claims = await leases.claim_many(db, job_ids=job_ids, worker_id=uuid4(), lease_s=30.0)
             assert len(claims) == len(job_ids)
             read = await turns.load_many(db, claims, history=20)
