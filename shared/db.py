@@ -27,7 +27,7 @@ from asyncpg import (
     UndefinedTableError,
 )
 from asyncpg import InterfaceError as ClientError
-from sqlalchemy import URL, BindParameter, DateTime, Dialect, Float, Integer, String, bindparam, event, literal
+from sqlalchemy import JSON, URL, BindParameter, DateTime, Dialect, Float, Integer, String, bindparam, event, literal
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
@@ -135,6 +135,24 @@ def _sqlite_day(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
 @compiles(utc_day, "postgresql")
 def _postgresql_day(element: utc_day, compiler: SQLCompiler, **kw: Any) -> str:
     return f"to_char({compiler.process(element.clauses, **kw)} AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+
+
+class json_rows(FunctionElement[list[list[Any]]]):  # noqa: N801 - as above
+    """All rows of a subquery as one JSON list of lists, in no order: what many rows are read apart from a large one."""
+
+    type = JSON()
+    inherit_cache = True
+    name = "json_rows"
+
+
+@compiles(json_rows, "sqlite")
+def _sqlite_rows(element: json_rows, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_group_array(json_array({compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(json_rows, "postgresql")
+def _postgresql_rows(element: json_rows, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"coalesce(json_agg(json_build_array({compiler.process(element.clauses, **kw)})), '[]')"
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import structlog
 from shared.db import off_the_loop
 from shared.errors import AppError, Unavailable
 from shared.services import blob as blobs
+from shared.services import fairness, overdue
 from shared.services import idempotency as keys
 from shared.services import login as logins
-from shared.services import overdue
 from shared.services import worker as workers
 from worker.state import Worker
 
@@ -74,7 +74,9 @@ class Sight:
 
 async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
     """Take back lost leases if `reclaim`, end what is overdue, dispatch what is due. Any number may run at once."""
-    rules = (overdue.expire_overdue, overdue.dispatch_due, blobs.give_up)
+    rules = [overdue.expire_overdue, overdue.dispatch_due, blobs.give_up]
+    if worker.settings.auth == "on":
+        rules.append(fairness.lead_every)
     for rule in (overdue.reclaim_lost, *rules) if reclaim else rules:
         async with worker.database.write() as db:
             await off_the_loop(db)

@@ -59,7 +59,8 @@ async def open_worker(
     warming = asyncio.gather(pool.warm(), asyncio.to_thread(language.warm))
     worker_id = uuid7()
     history = settings.max_chat_history_context - 1
-    claims = Claims(own_database, worker_id=worker_id, lease_s=settings.lease_s, history=history)
+    fair = settings.auth == "on"  # else all jobs are one account's
+    claims = Claims(own_database, worker_id=worker_id, lease_s=settings.lease_s, history=history, fair=fair)
     blobs, replies = Storage(settings.embedded_blob_url), Replies(own_database)
     own_limits = limits or Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     users = UserLimits(own_limits)

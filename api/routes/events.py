@@ -18,7 +18,7 @@ router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
 async def get_own_job_id(job_id: UUID, user_id: CurrentUser, stores: Deps) -> UUID:
     """The id in the path, once it is known to be the asker's: later is too late for a 404."""
-    await stores.jobs.get(owner_id=user_id, job_id=job_id)
+    await stores.jobs.state(owner_id=user_id, job_id=job_id)
     return job_id
 
 

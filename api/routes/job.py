@@ -1,6 +1,6 @@
 """Jobs: polling, waiting, cancelling, and fetching what came out."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
@@ -27,6 +27,7 @@ from shared.user_limits import refuse
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
 
+Include = Annotated[Literal["steps"] | None, Query(description="`steps`: show each job's steps and their number, too.")]
 POLLED: Responses = {
     200: {"headers": headers.JOB},
     304: {"description": "Nothing has changed.", "headers": headers.JOB},
@@ -40,9 +41,12 @@ async def list_jobs(
     page: Page,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     session_id: Annotated[UUID | None, Query(description="Only jobs of this session.")] = None,
+    include: Include = None,
 ) -> PageOf[JobRead]:
-    """List your jobs, newest first."""
-    views, next_cursor = await job_view.list_(db, owner_id=user_id, status=status, session_id=session_id, page=page)
+    """List your jobs, newest first; without their steps, unless `include=steps`."""
+    views, next_cursor = await job_view.list_(
+        db, owner_id=user_id, status=status, session_id=session_id, page=page, steps=include == "steps"
+    )
     return PageOf(items=[JobRead.of(view) for view in views], next_cursor=next_cursor)
 
 

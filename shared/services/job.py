@@ -4,6 +4,7 @@ The statements are built once: to build one costs several times what it costs to
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from sqlalchemy import (
     insert,
     null,
     or_,
+    true,
     update,
 )
 from sqlalchemy import select as sql_select
@@ -28,7 +30,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import Dispatch, JobChanged, after_commit, db_now, seconds
+from shared.db import Dispatch, JobChanged, UtcDateTime, after_commit, db_now, seconds
 from shared.errors import AppError, Conflict, NotFound
 from shared.models import (
     POISON_LEASES,
@@ -57,16 +59,26 @@ from shared.services.page import padded
 from shared.services.user import Account
 
 CANCELLED_AT_ONCE = 200  # jobs in one transaction: it keeps their sessions locked
-MOVED = ("id", "session_id", "attempt", "attempts_left", "lost_leases")
+MOVED = ("id", "owner_id", "session_id", "attempt", "attempts_left", "lost_leases")
 
 _job, _session, _step, _usage = table(Job), table(Session), table(Step), table(Usage)
-_earlier = _job.alias()
+_earlier, _older = _job.alias(), _job.alias()
 
 THIS = _job.c.id == bindparam("job", type_=Uuid())
 DUE = or_(_job.c.run_at.is_(None), _job.c.run_at <= db_now())
 FIRST_IN_SESSION = ~exists().where(
     _earlier.c.session_id == _job.c.session_id, _earlier.c.seq < _job.c.seq, is_unfinished(_earlier.c.status)
 )
+
+
+def _oldest_dispatched(owner_id: ColumnElement[UUID]) -> Select[tuple[datetime]]:
+    """Of an account. Asked for by its place, since no planner takes an index to find that there is none."""
+    theirs = (_older.c.owner_id == owner_id, _older.c.dispatched_at.is_not(None))
+    return sql_select(_older.c.created_at).where(*theirs).order_by(_older.c.created_at).limit(1)
+
+
+_oldest = _oldest_dispatched(_job.c.owner_id).correlate(_job).scalar_subquery()
+LEADING = case((func.coalesce(_oldest >= _job.c.created_at, true()), _job.c.created_at))
 
 
 class Budget(NamedTuple):
@@ -92,7 +104,7 @@ def moving(to: JobStatus, *where: ColumnElement[bool], **values: Any) -> Move:
     statement = (
         update(_job)
         .where(or_(*[_job.c.status == status for status in TRANSITIONS[to]]), *where)
-        .values(status=to, version=_job.c.version + 1, dispatched_at=None, **values)
+        .values(status=to, version=_job.c.version + 1, dispatched_at=None, leads_since=None, **values)
         .returning(*(_job.c[name] for name in MOVED), *(() if to in UNFINISHED else balances.METERED))
     )
     return Move(to, statement)
@@ -132,10 +144,13 @@ _AHEAD_IN = (
     .where(_job.c.session_id.in_(bindparam("sessions", type_=Uuid(), expanding=True)), is_unfinished(_job.c.status))
     .group_by(_job.c.session_id)
 )
+_is_sent = bindparam("send", type_=Boolean())
+_others = _oldest_dispatched(bindparam("account", type_=Uuid())).scalar_subquery()
 _ADD = insert(_job).values(
     **{name: value for name, value in defaults(Job).items() if name != "reply_audio"},
     deadline_at=db_now(seconds("deadline_s")),
-    dispatched_at=case((bindparam("send", type_=Boolean()), db_now())),
+    dispatched_at=case((_is_sent, db_now())),
+    leads_since=case((_is_sent & _others.is_(None), bindparam("at", type_=UtcDateTime()))),
 )
 
 
@@ -143,7 +158,7 @@ def _dispatching(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
     return (
         update(_job)
         .where(which, is_unfinished(_job.c.status), _job.c.status == JobStatus.QUEUED, DUE, FIRST_IN_SESSION)
-        .values(dispatch_no=_job.c.dispatch_no + 1, dispatched_at=db_now())
+        .values(dispatch_no=_job.c.dispatch_no + 1, dispatched_at=db_now(), leads_since=LEADING)
         .returning(_job.c.id, _job.c.dispatch_no)
     )
 
@@ -183,7 +198,10 @@ async def add_all(db: AsyncSession, jobs: Sequence[tuple[NewJob, int]], *, deadl
 
     One without any is dispatched after the commit.
     """
-    rows = [{**vars(job), "deadline_s": deadline_s, "send": ahead == 0} for job, ahead in jobs]
+    more = {"deadline_s": deadline_s}
+    rows = [
+        {**vars(job), **more, "send": ahead == 0, "account": job.owner_id, "at": job.created_at} for job, ahead in jobs
+    ]
     await db.exec(_ADD, params=rows)
     for job, ahead in jobs:
         if ahead == 0:

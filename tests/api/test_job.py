@@ -15,7 +15,7 @@ from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live
 
 KEYS = {
-    "id", "kind", "status", "stage", "attempt", "queue_position", "session_id", "message_id", "steps", "result",
+    "id", "kind", "status", "stage", "attempt", "queue_position", "session_id", "message_id", "steps", "step_count", "result",
     "error", "created_at", "started_at", "finished_at", "links",
 }  # fmt: skip
 
