@@ -138,6 +138,13 @@ def _allow(request: Request) -> dict[str, str]:
     return {"Allow": ", ".join(found or ("GET", "HEAD"))}  # a mount's files are only read
 
 
+async def _disk(request: Request, error: OSError) -> Response:
+    unavailable = errors.no_room(error)
+    if unavailable is None:
+        raise error
+    return await _app_error(request, unavailable)
+
+
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("request.failed", path=request.url.path, exc_info=error)
     return problem(
@@ -160,4 +167,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_exception_handler(ClientDisconnect, _hung_up)
+    app.add_exception_handler(OSError, _disk)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _unexpected)

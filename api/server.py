@@ -45,6 +45,7 @@ async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stoppi
         http=CuttingProtocol,
         log_config=None,
         access_log=False,
+        server_header=False,  # a proxy has its own
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=GRACE_S,

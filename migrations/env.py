@@ -1,5 +1,8 @@
 """Runs migrations on SQLite and PostgreSQL. The URL is the settings', or `-x url=…`."""
 
+import shared.start_signals  # a signal ends it at once; what was not committed is rolled back
+
+# isort: split
 import asyncio
 
 from alembic import context

@@ -1,7 +1,6 @@
 """Blobs: one store from `BLOB_URL`, a local folder, an S3-compatible bucket or memory. Only this file knows which."""
 
 import asyncio
-import errno
 import os
 import re
 import tempfile
@@ -19,12 +18,10 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 if TYPE_CHECKING:  # these are types only
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
-from shared.errors import NotFound, StorageFull, Unavailable
+from shared.errors import FULL, ROOM_S, NotFound, StartupError, StorageFull, Unavailable, no_room
 
 CHUNK = 256 * 1024
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STAGED = "#1"  # how obstore names the file it writes before it renames it
-RETRY_S = 30.0
 
 
 class Storage:
@@ -36,10 +33,16 @@ class Storage:
     """
 
     def __init__(self, url: str) -> None:
+        try:
+            tempfile.gettempdir()  # the copies of `as_file` go there
+        except OSError:
+            raise StartupError(
+                "Parley needs a temporary folder that it can write to: /tmp, or the one that TMPDIR names."
+            ) from None
         self._folder: Path | None = None
         self._store: ObjectStore
         if urlparse(url).scheme == "file":
-            self._folder = Path(unquote(urlparse(url).path))
+            self._folder = _writable(Path(unquote(urlparse(url).path)))
             self._store = LocalStore(self._folder, mkdir=True)
         else:
             self._store = _open_remote(url)
@@ -76,11 +79,11 @@ class Storage:
                 raise NotFound(_MISSING)
             yield path
             return
-        with tempfile.NamedTemporaryFile(prefix="parley-") as file:
+        with _temporary() as file:
             with _translated():
                 async for chunk in (await obstore.get_async(self._store, key)).stream(min_chunk_size=CHUNK):
                     await asyncio.to_thread(file.write, bytes(chunk))
-            file.flush()
+                file.flush()
             yield Path(file.name)
 
     async def delete(self, key: str) -> None:
@@ -108,6 +111,29 @@ class Storage:
             return
 
 
+def _writable(folder: Path) -> Path:
+    """Make the folder of the blobs; raises StartupError with what to do when this user may not write to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        why = "" if os.access(folder, os.W_OK | os.X_OK) else "Permission denied"
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    if why:
+        user = os.getuid()
+        raise StartupError(
+            f"Parley runs as user {user} and can't write to {folder}: {why}. "
+            f"Give that user the folder, for one that is mounted on its host (chown -R {user} …), or set BLOB_URL."
+        )
+    return folder
+
+
+def _temporary() -> "tempfile._TemporaryFileWrapper[bytes]":
+    try:
+        return tempfile.NamedTemporaryFile(prefix="parley-")
+    except OSError as error:
+        raise no_room(error) or Unavailable("The temporary folder can't be written.") from error
+
+
 def _open_remote(url: str) -> "ObjectStore":
     if urlparse(url).scheme == "memory":
         return MemoryStore()
@@ -127,7 +153,7 @@ def _translated() -> Iterator[None]:
         raise NotFound(_MISSING) from None
     except (BaseError, OSError) as error:
         if _errno(error) in FULL:
-            raise StorageFull("There is no room left to store it.", retry_after=RETRY_S) from error
+            raise StorageFull("There is no room left to store it.", retry_after=ROOM_S) from error
         detail = "The blob store can't be reached."
         raise Unavailable(detail) from error
 
