@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types contracts check requirements fuzz faults money bench browser pictures postman clean
+.PHONY: help run test lint types contracts check requirements fuzz faults money bench browser pictures postman compose-test pin-images clean
 
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
 	command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo $(p))))
@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: $(VENV)/.run ## install what is missing, migrate, and serve everything in one process
 	@exec $(BIN)/python standalone.py
@@ -48,6 +48,12 @@ pictures: $(VENV)/.dev ## take the README's pictures and its film anew (needs ch
 
 postman: $(VENV)/.dev ## run the Postman collection against a server of its own (needs npx); ARGS="--auth on --role user"
 	$(BIN)/python -m tests.postman $(ARGS)
+
+compose-test: ## the whole stack on a container engine, through kills, an upgrade, a power cut and a restore; COMPOSE="docker compose"
+	@$(PYTHON) -m tests.compose
+
+pin-images: ## take the newest images of others into deploy/pinned.yml (needs docker and a network)
+	@$(PYTHON) deploy/pin_images.py
 
 requirements: $(VENV)/.dev ## compile the pins from the intents in pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \

@@ -49,12 +49,9 @@ def _holds_secret(annotation: Any) -> bool:
 
 
 def _read(name: str, path: str) -> str:
-    """The content of a file, without the newline at its end."""
+    """The content of a file, without the newline at its end; an empty one counts as unset."""
     try:
-        secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
         raise SettingsError(f"{name.upper()}: {path} can't be read: {why}") from None
-    if not secret:
-        raise SettingsError(f"{name.upper()}: {path} is empty")
-    return secret
