@@ -53,7 +53,10 @@ compose-test: ## the whole stack on a container engine, through kills, an upgrad
 	@$(PYTHON) -m tests.compose
 
 pin-images: ## take the newest images of others into deploy/pinned.yml (needs docker and a network)
-	@$(PYTHON) deploy/pin_images.py
+	@set -e; for image in $$(grep -oE '[a-z]+:[0-9a-z.-]+@' deploy/pinned.yml | sort -u | tr -d @); do \
+		digest=$$(docker buildx imagetools inspect "$$image" --format '{{.Manifest.Digest}}'); echo "$$image $$digest"; \
+		sed -i.old "s|$$image@sha256:[0-9a-f]*|$$image@$$digest|" deploy/pinned.yml; rm deploy/pinned.yml.old; \
+	done
 
 requirements: $(VENV)/.dev ## compile the pins from the intents in pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \

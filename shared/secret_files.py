@@ -24,10 +24,9 @@ class SecretFiles(EnvSettingsSource):
         told: dict[str, str | None] = {}
         for other in reversed(self._others):
             told |= {name.lower(): path for name, path in other.env_vars.items()}
-        names = {name: name.removesuffix(SUFFIX) for name in told if name.endswith(SUFFIX)}
-        return {
-            name: _read(file, path) for file, name in names.items() if (path := told[file]) and self._is_secret(name)
-        }
+        named = {name.removesuffix(SUFFIX): path for name, path in told.items() if name.endswith(SUFFIX)}
+        read = {name: _read(name + SUFFIX, path) for name, path in named.items() if path and self._is_secret(name)}
+        return {name: secret for name, secret in read.items() if secret}
 
     def _is_secret(self, name: str) -> bool:
         field = self.settings_cls.model_fields.get(name)

@@ -54,8 +54,8 @@ def upgrade(stack: Stack, ledger: Ledger) -> None:
     ledger.settle()
     poller.stopped = True
     polling.join()
-    print(f" {poller.polls} polls, failed: {poller.failures}", end="")
-    assert poller.failures == []
+    print(f" {poller.polls} polls, failed: {dict(poller.failures)},", end="")
+    assert not poller.failures, poller.failures
 
 
 def power_cut(stack: Stack, ledger: Ledger) -> None:

@@ -4,7 +4,7 @@ import http.client
 import json
 import time
 import uuid
-from pathlib import Path
+from collections import Counter
 from typing import Any
 
 from tests.compose.stack import PORT, ROOT
@@ -82,7 +82,7 @@ class Poller:
         self.client = client
         self.path = path
         self.polls = 0
-        self.failures: list[int] = []
+        self.failures: Counter[int] = Counter()
         self.stopped = False
 
     def run(self) -> None:
@@ -90,5 +90,5 @@ class Poller:
             status, _ = self.client.ask("GET", self.path)
             self.polls += 1
             if status != 200:
-                self.failures.append(status)
+                self.failures[status] += 1
             time.sleep(0.02)

@@ -39,6 +39,7 @@ class Stack:
             "PUBLISH_HTTPS": f"127.0.0.1:{PORT + 1}",
             "CPUS": str(min(2, os.cpu_count() or 1)),
             "DEFAULT_BALANCE": "unlimited",
+            "USER_REQUESTS_PER_MINUTE": "1000000",
             **dict.fromkeys(("AI_CHAT", "AI_STT", "AI_TTS"), "offline/offline"),
         }
         (FOLDER / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in settings.items()))
