@@ -33,10 +33,11 @@ def ready(client: Client, workers: int) -> None:
 
 
 def faults(stack: Stack, ledger: Ledger) -> None:
-    """Thirty turns: a worker is killed, Redis and the database are restarted."""
+    """Thirty turns: every worker is killed, Redis and the database are restarted."""
     ledger.send(30)
-    ledger.accepted(6)
-    stack.run("exec", "-T", "--index", "1", "worker", "sh", "-c", "kill -9 -1")
+    ledger.speaking()
+    for number in range(1, WORKERS + 1):
+        stack.run("exec", "-T", "--index", str(number), "worker", "sh", "-c", "kill -9 -1", check=False)
     ledger.accepted(14)
     stack.run("restart", "redis")
     ledger.accepted(20)
@@ -63,6 +64,7 @@ def power_cut(stack: Stack, ledger: Ledger) -> None:
     before = len(ledger.jobs)
     ledger.send(10)
     ledger.accepted(before + 5)
+    ledger.speaking()
     stack.run("kill")
     up(stack, 2)
     ledger.settle()
@@ -96,7 +98,7 @@ def main() -> None:
         client = Client(token)
         ready(client, WORKERS)
     ledger = Ledger(client)
-    with phase("30 turns, a worker killed, Redis and the database restarted"):
+    with phase("30 turns, every worker killed, Redis and the database restarted"):
         faults(stack, ledger)
     with phase("scale to 2 workers"):
         up(stack, 2)

@@ -10,6 +10,8 @@ from tests.compose.client import API, NOTE, Client
 
 SESSIONS = 12
 VOICE_EVERY = 3
+SAID = " ".join(["When is breakfast, where is it, and may my dog come along to it?"] * 3)
+"""So much that to answer it aloud takes a while."""
 
 
 class Ledger:
@@ -38,6 +40,11 @@ class Ledger:
                     sending.result()
             time.sleep(0.02)
 
+    def speaking(self) -> None:
+        """Wait until an answer is being spoken."""
+        while not any(job["stage"] == "speak" for job in self.client.get(f"{API}/job?status=running")["items"]):
+            time.sleep(0.02)
+
     def settle(self) -> None:
         """Wait until every turn was accepted and has ended, and see that each was answered exactly once."""
         wait(self._sending)
@@ -59,7 +66,7 @@ class Ledger:
             if number % VOICE_EVERY == 0:
                 text, job = None, self.client.voice(session)
             else:
-                text = f"Turn {number} of {time.time_ns()}: when is breakfast?"
+                text = f"Turn {number} of {time.time_ns()}. {SAID}"
                 job = self.client.post("/message/text", session_id=session, text=text, reply_audio=number % 2 == 0)
             with self._lock:
                 self.texts[session].append(text)

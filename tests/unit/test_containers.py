@@ -29,7 +29,7 @@ NOT_SETTINGS = {  # Compose's own: operations.md explains
     "CPUS", "POSTGRES_PASSWORD", "DOMAIN", "PUBLISH_HTTP", "PUBLISH_HTTPS", "OLLAMA_CONTEXT_LENGTH", "MORE_SPEECH_MODELS",
 }  # fmt: skip
 DRIVERS = {"PGPASSWORD"}
-VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<mark>[-?])(?P<rest>(?:[^{}]|\$\{[^{}]*\})*))?\}")
+VARIABLE = re.compile(r"(?<!\$)\$\{(?P<name>\w+)(?::(?P<mark>[-?])(?P<rest>(?:[^{}]|\$\{[^{}]*\})*))?\}")
 ARABIC = "speaches-ai/piper-ar_JO-kareem-medium"
 SECRETS = {"POSTGRES_PASSWORD": "a-password", "JWT_SECRET": "0123456789abcdef" * 4}
 
