@@ -136,3 +136,9 @@ async def test_docs_can_be_turned_off(settings: Settings, audio_pool: AudioPool)
             assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
         for path in ("/", "/static/favicon.svg", f"{API}/agent"):
             assert (await live.http.get(path)).status_code == 200, path
+
+
+async def test_no_answer_says_what_serves_it(with_a_page: httpx.AsyncClient) -> None:
+    for path in ("/", "/health", f"{API}/job", "/nothing"):
+        answer = await with_a_page.get(path)
+        assert "server" not in answer.headers  # a proxy has a name of its own, and two are none

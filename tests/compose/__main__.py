@@ -32,6 +32,18 @@ def ready(client: Client, workers: int) -> None:
         time.sleep(0.2)
 
 
+def refusals(stack: Stack) -> None:
+    """A folder of somebody else at /data, and a /tmp that is too small: a line, and no start."""
+    (FOLDER / "theirs").mkdir(mode=0o755)
+    for service in ("api", "worker"):
+        told = stack.refusal("run", "--rm", "--no-deps", "--volume", f"{FOLDER}/theirs:/data", service)
+        assert "can't write to /data/blobs: Permission denied" in told, told
+        assert "chown -R 10001" in told, told
+    (FOLDER / "small.yml").write_text('services: {worker: {tmpfs: !override ["/tmp:size=16m,mode=1777"]}}')
+    told = stack.refusal("-f", "docker-compose.yml", "-f", "small.yml", "run", "--rm", "--no-deps", "worker")
+    assert "can't unpack its language model: No space left on device" in told, told
+
+
 def faults(stack: Stack, ledger: Ledger) -> None:
     """Thirty turns: every worker is killed, Redis and the database are restarted."""
     ledger.send(30)
@@ -97,10 +109,13 @@ def main() -> None:
         token = stack.run("exec", "-T", "api", "python", "-m", "api", "token", "compose-test").decode().strip()
         client = Client(token)
         ready(client, WORKERS)
+    with phase("what must not start"):
+        refusals(stack)
     ledger = Ledger(client)
     with phase("30 turns, every worker killed, Redis and the database restarted"):
         faults(stack, ledger)
-    with phase("scale to 2 workers"):
+    with phase("scale to 6 workers and, while they start, to 2"):
+        up(stack, 6)
         up(stack, 2)
         ready(client, 2)
     with phase("10 turns and an upgrade"):

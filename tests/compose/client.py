@@ -82,13 +82,13 @@ class Poller:
         self.client = client
         self.path = path
         self.polls = 0
-        self.failures: Counter[int] = Counter()
+        self.failures: Counter[str] = Counter()
         self.stopped = False
 
     def run(self) -> None:
         while not self.stopped:
-            status, _ = self.client.ask("GET", self.path)
+            status, answer = self.client.ask("GET", self.path)
             self.polls += 1
             if status != 200:
-                self.failures[status] += 1
+                self.failures[f"{status} {answer.decode()}"] += 1
             time.sleep(0.02)

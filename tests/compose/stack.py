@@ -48,6 +48,14 @@ class Stack:
         """Run a command of Compose; its output."""
         return self._run([*self.compose, *arguments], data, check=check)
 
+    def refusal(self, *arguments: str) -> str:
+        """What a service says that must not start."""
+        done = subprocess.run([*self.compose, *arguments], cwd=FOLDER, capture_output=True, check=False)
+        told = done.stdout.decode() + done.stderr.decode()
+        assert done.returncode, told
+        assert "Traceback" not in told, told
+        return told
+
     def upgrade(self) -> None:
         """Make new images, which differ, and bring the stack to them as docs/operations.md says."""
         with (FOLDER / "shared/__init__.py").open("a") as file:
