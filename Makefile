@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types contracts check requirements platforms fuzz faults money bench browser pictures postman clean
+.PHONY: help run test lint types contracts check requirements platforms fuzz faults money bench browser pictures postman compose-test pin-images clean
 
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
 	command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo $(p))))
@@ -26,7 +26,7 @@ define install
 endef
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: $(VENV)/.run ## install what is missing, migrate, and serve everything in one process
 	@exec $(BIN)/python standalone.py
@@ -66,6 +66,15 @@ pictures: $(VENV)/.dev ## take the README's pictures and its film anew (needs ch
 
 postman: $(VENV)/.dev ## run the Postman collection against a server of its own (needs npx); ARGS="--auth on --role user"
 	$(BIN)/python -m tests.postman $(ARGS)
+
+compose-test: ## the whole stack on a container engine, through kills, an upgrade, a power cut and a restore; COMPOSE="docker compose"
+	@$(PYTHON) -m tests.compose
+
+pin-images: ## take the newest images of others into deploy/pinned.yml (needs docker and a network)
+	@set -e; for image in $$(grep -oE '[a-z]+:[0-9a-z.-]+@' deploy/pinned.yml | sort -u | tr -d @); do \
+		digest=$$(docker buildx imagetools inspect "$$image" --format '{{.Manifest.Digest}}'); echo "$$image $$digest"; \
+		sed -i.old "s|$$image@sha256:[0-9a-f]*|$$image@$$digest|" deploy/pinned.yml; rm deploy/pinned.yml.old; \
+	done
 
 requirements: $(VENV)/.dev ## compile the pins from the intents in pyproject.toml
 	$(BIN)/uv pip compile $(COMPILE) \

@@ -1,5 +1,8 @@
 """`make run`: the API, a worker, the queue and the stores in one process and one event loop."""
 
+import shared.start_signals  # noqa: F401 - before all that takes its time to import
+
+# isort: split
 import asyncio
 import socket
 from pathlib import Path
@@ -37,10 +40,10 @@ def main() -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    stopping = stop_on_signals()
     await stop_unless_usable(settings)
     queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     async with open_stores(settings, queue) as stores:
+        stopping = stop_on_signals()  # until now a signal ends the process at once
         app = create_app(settings, stores)
         worker = asyncio.create_task(  # one Database: SQLite has one writer, and those who wait for it one queue
             serve_worker(

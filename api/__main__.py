@@ -1,5 +1,8 @@
 """`python -m api` serves the API; `token NAME` prints an access token, `create-admin NAME` makes an administrator."""
 
+import shared.start_signals  # noqa: F401 - before all that takes its time to import
+
+# isort: split
 import argparse
 import sys
 
@@ -33,11 +36,11 @@ def main() -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    stopping = stop_on_signals()
     listener = bind(settings)
     await stop_unless_usable(settings)
     async with open_stores(settings) as stores:
-        await serve(create_app(settings, stores), stores, listener, stopping=stopping)
+        app = create_app(settings, stores)
+        await serve(app, stores, listener, stopping=stop_on_signals())  # until now a signal ends the process at once
 
 
 if __name__ == "__main__":

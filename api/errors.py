@@ -158,6 +158,13 @@ def _methods(request: Request, path: str) -> list[str]:
     return [m for m, scope in asked.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
+async def _disk(request: Request, error: OSError) -> Response:
+    unavailable = errors.no_room(error)
+    if unavailable is None:
+        raise error
+    return await _app_error(request, unavailable)
+
+
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("request.failed", path=request.url.path, exc_info=error)
     return problem(
@@ -180,4 +187,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_exception_handler(ClientDisconnect, _hung_up)
+    app.add_exception_handler(OSError, _disk)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _unexpected)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -43,6 +44,7 @@ from api.wire import HeadMethodMiddleware
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
+from shared.errors import Unavailable
 from shared.events import JobEvents
 from shared.limits import Limits
 from shared.passwords import Passwords
@@ -52,6 +54,8 @@ from shared.services.job import Budget
 from shared.storage import Storage
 from shared.tasks import end
 from shared.user_limits import UserLimits
+
+log = structlog.get_logger(__name__)
 
 START_S = 5.0  # how long the start waits for SQL to have the first administrator
 SECURITY = {
@@ -107,7 +111,7 @@ async def open_stores(
     lag = LoopLag()
     events_.start()
     lag.start()
-    warming = asyncio.create_task(own_audio.warm())
+    warming = asyncio.create_task(_warm(own_audio))
     discarding: set[asyncio.Task[None]] = set()
     limits = Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     try:
@@ -160,6 +164,13 @@ async def open_stores(
         await database.close()
         if queue is None:
             await own_queue.close()
+
+
+async def _warm(audio: AudioPool) -> None:
+    try:
+        await audio.warm()
+    except Unavailable as error:  # texts are taken all the same, and uploads told to come back
+        log.warning("audio.not_started", why=str(error.__cause__ or error))
 
 
 def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:

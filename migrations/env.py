@@ -3,6 +3,9 @@
 All of them are one transaction, and one process migrates at a time: another waits, and then finds nothing to do.
 """
 
+import shared.start_signals  # a signal ends it at once; what was not committed is rolled back
+
+# isort: split
 import asyncio
 import sys
 import time

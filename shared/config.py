@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import Annotated, Literal, NamedTuple, Self, get_args
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -22,13 +22,21 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from shared.database_url import database_url, sqlite_url
 from shared.models.user import Username
 from shared.money import MOST, PLACES, ZERO
 from shared.passwords import Password
 from shared.providers import DOES, OFFLINE, PRESETS, ROLES, ModelRef, Preset, Role, checked_key, checked_url, preset_of
+from shared.secret_files import SecretFiles, read_drivers_secrets
 from shared.store_urls import blob_url, redis_url
 
 DEFAULT_SECRETS = ("change-me", "changeme", "parley:parley@", "postgres:postgres@", "minioadmin")
@@ -58,6 +66,7 @@ class ProviderSettings(BaseModel):
 
     base_url: str | None = None
     api_key: SecretStr | None = None
+    api_key_file: Path | None = None  # `SecretFiles` reads it
 
 
 class ModelServer(NamedTuple):
@@ -84,6 +93,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
+    redis_password: SecretStr | None = None
     blob_url: SecretStr | None = None
 
     auth: Literal["on", "off"] = "off"
@@ -145,6 +155,19 @@ class Settings(BaseSettings):
             raise ValueError("must be UTF-8") from None
         except RuntimeError:
             raise ValueError("names the home of a user who is not there") from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no folder of secrets is named
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """A secret's file wins over its value, the environment over `.env`."""
+        named = [one for one in (env_settings, dotenv_settings) if isinstance(one, EnvSettingsSource)]
+        return init_settings, SecretFiles(settings_cls, *named), env_settings, dotenv_settings
 
     @field_validator("database_url")
     @classmethod
@@ -315,6 +338,17 @@ class Settings(BaseSettings):
             raise ValueError(f"AI_{role.upper()} names {ref.provider!r}, which can't {DOES[role]}")
 
     @model_validator(mode="after")
+    def _redis_has_its_password(self) -> Self:
+        """`REDIS_PASSWORD` is for a URL with a user and no password: any character may be in it."""
+        parts = urlsplit(self.redis_url.get_secret_value() if self.redis_url else "")
+        if self.redis_password and parts.username and parts.password is None:
+            user, _, host = parts.netloc.rpartition("@")
+            password = quote(self.redis_password.get_secret_value(), safe="")
+            netloc = f"{user.removesuffix(':')}:{password}@{host}"
+            self.redis_url = SecretStr(parts._replace(netloc=netloc).geturl())
+        return self
+
+    @model_validator(mode="after")
     def _admin_is_whole(self) -> Self:
         if bool(self.admin_username) != bool(self.admin_password):
             msg = "ADMIN_USERNAME and ADMIN_PASSWORD go together"
@@ -337,6 +371,7 @@ class Settings(BaseSettings):
             "WX_API_KEY": self.wx_api_key,
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
+            "REDIS_PASSWORD": self.redis_password,
             "BLOB_URL": self.blob_url,
             **{f"PROVIDERS__{name.upper()}__API_KEY": provider.api_key for name, provider in self.providers.items()},
         }
@@ -375,6 +410,7 @@ def _mistake(error: ErrorDetails) -> str:
 def get_settings() -> Settings:
     """The process's settings. Exits with one clear line per mistake instead of a traceback."""
     try:
+        read_drivers_secrets()
         return Settings()
     except SettingsError as error:
         raise SystemExit(f"Parley can't read these settings: {error}") from None

@@ -1,6 +1,14 @@
 """Everything Parley refuses or fails at, as typed errors; `api/errors.py` maps each kind to its HTTP status."""
 
+import errno
 from typing import Any, Self
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+ROOM_S = 30.0
+
+
+class StartupError(Exception):
+    """Why this process can't start, in one sentence for the person who started it."""
 
 
 class AppError(Exception):
@@ -148,6 +156,17 @@ class StorageFull(Unavailable):
 
     code = "storage_full"
     title = "No room left"
+
+
+def no_room(error: BaseException) -> Unavailable | None:
+    """What a disk that is full, or can only be read, means wherever it is met; None for any other error."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in FULL:
+        return StorageFull("There is no room left to store it.", retry_after=ROOM_S)
+    if error.errno == errno.EROFS:
+        return Unavailable("The disk can only be read.", retry_after=ROOM_S)
+    return None
 
 
 class Upstream(AppError):

@@ -1,6 +1,8 @@
 """What must be right before a process serves. What can't come right by itself ends it with one line."""
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -52,7 +54,15 @@ def refusal(store: str, where: str, error: Unavailable, setting: str) -> str:
     why = error.why or error.detail
     if where.startswith("/") and error.state == "a file that can't be opened":
         why = _why_not_opened(Path(where))
-    return f"Parley can't use its {store} ({where}): {why}. Look at {setting}."
+    return f"Parley can't use its {store} ({where}): {why}.{_whom_to_let_in(error)} Look at {setting}."
+
+
+def _whom_to_let_in(error: Unavailable) -> str:
+    """A folder that is mounted into a container belongs to whoever made it on the host."""
+    user = os.getuid()
+    if error.why != os.strerror(errno.EACCES):
+        return ""
+    return f" Parley runs as user {user}: give that user the folder (chown -R {user} …)."
 
 
 def _why_not_opened(path: Path) -> str:

@@ -25,17 +25,15 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 if TYPE_CHECKING:  # these are types only
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
-from shared.errors import NotFound, StorageFull, Unavailable
+from shared.errors import FULL, ROOM_S, NotFound, StartupError, StorageFull, Unavailable, no_room
 from shared.outage import Outage, first_line
 from shared.store_urls import address
 
 CHUNK = 256 * 1024
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STAGED = "#1"  # how obstore names the file it writes before it renames it
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 MARK = ".parley-store"  # a folder, or an empty object
 PROBE_BYTES = 64 * 1024
-RETRY_S = 30.0
 
 
 class Storage:
@@ -47,6 +45,12 @@ class Storage:
     """
 
     def __init__(self, url: str) -> None:
+        try:
+            tempfile.gettempdir()  # the copies of `as_file` go there
+        except OSError:
+            raise StartupError(
+                "Parley needs a temporary folder that it can write to: /tmp, or the one that TMPDIR names."
+            ) from None
         self._folder: Path | None = None
         self._store: ObjectStore
         self._is_marked = False
@@ -93,11 +97,11 @@ class Storage:
                 raise NotFound(_MISSING)
             yield path
             return
-        with tempfile.NamedTemporaryFile(prefix="parley-") as file:
+        with _temporary() as file:
             with self._translated():
                 async for chunk in (await obstore.get_async(self._store, key)).stream(min_chunk_size=CHUNK):
                     await asyncio.to_thread(file.write, bytes(chunk))
-            file.flush()
+                file.flush()
             yield Path(file.name)
 
     async def delete(self, key: str) -> None:
@@ -179,9 +183,16 @@ class Storage:
         why = os.strerror(number) if number else _told(error)
         self._outage.failed(why, only_writes=state != "away")
         if state == "full":
-            return StorageFull("There is no room left to store it.", retry_after=RETRY_S).because(state, why)
+            return StorageFull("There is no room left to store it.", retry_after=ROOM_S).because(state, why)
         is_lasting = is_lasting or state in {"read-only", "missing", "a file, not a folder"}
         return Unavailable("The blob store can't be reached.").because(state, why, is_lasting=is_lasting)
+
+
+def _temporary() -> "tempfile._TemporaryFileWrapper[bytes]":
+    try:
+        return tempfile.NamedTemporaryFile(prefix="parley-")
+    except OSError as error:
+        raise no_room(error) or Unavailable("The temporary folder can't be written.") from error
 
 
 def _open_remote(url: str) -> "ObjectStore":

@@ -1,5 +1,8 @@
 """`python -m worker` runs jobs until a signal, and ends at once at a second one; `check-models` tries each model."""
 
+import shared.start_signals  # noqa: F401 - before all that takes its time to import
+
+# isort: split
 import argparse
 import asyncio
 import sys

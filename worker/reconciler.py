@@ -14,6 +14,7 @@ from shared.services import fairness, overdue
 from shared.services import idempotency as keys
 from shared.services import login as logins
 from shared.services import worker as workers
+from worker import health
 from worker.state import Worker
 
 BEAT_S = 5.0
@@ -32,11 +33,14 @@ async def reconcile_forever(worker: Worker) -> None:
         worker.due.clear()
         now = time.monotonic()
         try:
-            if now >= beat_at:
+            is_due = now >= beat_at
+            if is_due:
                 async with worker.database.write() as db:
                     await workers.beat(db, worker_id=worker.id, host=worker.host, pid=worker.pid)
                 beat_at = now + BEAT_S
             await reconcile(worker, reclaim=sight.is_clear(time.time()))
+            if is_due:
+                _note_health()
         except AppError as error:
             sight.lost()
             log.debug("reconciler.store_away", code=error.code)
@@ -45,6 +49,13 @@ async def reconcile_forever(worker: Worker) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(worker.settings.reconcile_s * random.uniform(0.8, 1.2)):  # noqa: S311 - not for secrets
                 await worker.due.wait()
+
+
+def _note_health() -> None:
+    try:
+        health.beat()
+    except OSError as error:
+        log.warning("health.not_noted", error=error.strerror)
 
 
 class Sight:

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.errors import AppError, Unavailable, Upstream
+from shared.errors import AppError, Unavailable, Upstream, no_room
 from shared.services import lease as leases
 from shared.services import step as steps
 from shared.services.lease import CancelRequestedError, Claim, LeaseLostError
@@ -59,9 +59,10 @@ async def _run(worker: Worker, turn: Turn) -> None:
         raise
     except AppError as error:
         await _settle(worker, claim, StepFailedError(OUTSIDE, error), turn)
-    except Exception:  # whatever it is, the job must end and the worker must not
-        log.exception("job.broke")
-        await _settle(worker, claim, StepFailedError(OUTSIDE, _ours()), turn)
+    except Exception as error:  # whatever it is, the job must end and the worker must not
+        if not (unavailable := no_room(error)):
+            log.exception("job.broke")
+        await _settle(worker, claim, StepFailedError(OUTSIDE, unavailable or _ours()), turn)
 
 
 def _ours() -> AppError:

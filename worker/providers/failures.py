@@ -14,7 +14,7 @@ import aiohttp
 import httpx2
 import openai
 
-from shared.errors import Upstream
+from shared.errors import Upstream, no_room
 from worker.providers.received import TooMuchError
 
 
@@ -127,6 +127,8 @@ def told_as_upstream(provider: str, model: str) -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
+        if unavailable := no_room(error):
+            raise unavailable from error
         # The cause may hold a key: it is cut off, so that no log prints it.
         raise classify(error, provider=provider, model=model) from None
 

@@ -53,7 +53,7 @@ class OfflineProvider:
 
     @cached_property
     def _listener(self) -> AudioPool:
-        # pocketsphinx holds the GIL: one process of its own, which starts with the first voice note.
+        # pocketsphinx holds the GIL: one process of its own, which starts with `warm` or the first voice note.
         return AudioPool(workers=1)
 
     async def stream_chat(
@@ -109,6 +109,13 @@ class OfflineProvider:
             self._espeak.speak, text if any(map(str.isalnum, text)) else "", language=language, voice=voice
         )
         return Speech(samples.ljust(2 * int(_SILENCE_S * sample_rate), b"\0"), "pcm", sample_rate)
+
+    async def warm(self, *, hears: bool, speaks: bool) -> None:
+        """Load the recogniser and the voices; raises Upstream or Unavailable."""
+        if speaks:
+            await asyncio.to_thread(self._espeak.warm)
+        if hears:
+            await self._listener.run(sphinx.warm)
 
     async def close(self) -> None:
         """End the recogniser's process, if there is one."""

@@ -73,6 +73,12 @@ def hear(data: bytes) -> Heard:
     return Heard(". ".join(texts), len(texts), len(found) - len(texts))
 
 
+def warm() -> None:
+    """Load both models."""
+    _phrases()
+    _phones()
+
+
 def _pieces(pcm: bytes) -> Iterator[bytes]:
     """Cut at pauses of 0.6 s; silence yields nothing."""
     samples = array("h", pcm[: len(pcm) // 2 * 2])
