@@ -122,7 +122,7 @@ async def _queue(url: str, jobs: int, accounts: int) -> Database:
     await fill.copy(Session, f"id = {fill.literal(str(job.session_id))}", everybody)
     its = {"session_id": fill.id_of(Session, "n"), "leads_since": "NULL"}
     await fill.copy(Job, like, everybody[: jobs - 1], **its)
-    its |= {"owner_id": fill.id_of(User, "n"), "leads_since": "old.created_at"}
+    its |= {"owner_id": fill.id_of(User, "n"), "leads_since": "old.waits_since"}
     await fill.copy(Job, like, everybody[jobs - 1 :], **its)
     await fill.engine.dispose()
     return database

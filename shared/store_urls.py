@@ -133,7 +133,8 @@ def redis_url(url: str) -> str:
     if unknown := sorted(given.keys() - REDIS_PARAMETERS - REDIS_FILES - {"ssl_cert_reqs", "ssl_check_hostname"}):
         msg = f"has a parameter that is not supported: {unknown[0]}"
         raise ValueError(msg)
-    login = f"{quote(user or '', safe='')}:{quote(password or '', safe='')}@" if user or password else ""
+    login = quote(user or "", safe="") + (f":{quote(password, safe='')}" if password else "")
+    login += "@" if login else ""
     return f"{parts.scheme}://{login}{path}" + (f"?{urlencode(given, quote_via=quote)}" if given else "")
 
 

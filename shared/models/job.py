@@ -55,7 +55,7 @@ TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
 _RUNNING = text("status = 'running'")
 _QUEUED = text("status = 'queued'")
 _WAITING = text("status = 'queued' AND run_at IS NULL")
-_DISPATCHED = text("dispatched_at IS NOT NULL")
+_WAITS = text("waits_since IS NOT NULL")
 _LEADING = text("leads_since IS NOT NULL")
 _LEASED = text("lease_expires_at IS NOT NULL")
 _UNFINISHED = text("status IN ('queued', 'running')")
@@ -71,8 +71,8 @@ class Job(Row, table=True):
     it last. A job that one more lost lease would end is a suspect: a worker runs one of them at a time, so that a
     job that kills its worker can't take along, three times, those that happened to run beside it.
 
-    `leads_since` is set, to `created_at`, while it is the oldest dispatched job of its account, as far as is known:
-    by it the accounts that wait are found in order (`shared/services/fairness.py`).
+    `waits_since` is `created_at` while it is dispatched, `leads_since` the same while it is the oldest of its account,
+    as far as is known: by these two it is found whose job is next (`shared/services/fairness.py`).
 
     `reserved` is what its owner's balance holds back for it until it ends, null when nothing is; `charged` is what it
     has cost so far.
@@ -93,6 +93,7 @@ class Job(Row, table=True):
     cancel_requested: bool = False
     dispatch_no: int = 1
     dispatched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    waits_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     leads_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     run_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     worker_id: UUID | None = None
@@ -125,7 +126,7 @@ class Job(Row, table=True):
         Index("ix_job_owner_unfinished", "owner_id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
         Index("ix_job_queued", "dispatched_at", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
         Index("ix_job_waiting", "created_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
-        Index("ix_job_dispatched", "owner_id", "created_at", sqlite_where=_DISPATCHED, postgresql_where=_DISPATCHED),
+        Index("ix_job_waits", "owner_id", "waits_since", sqlite_where=_WAITS, postgresql_where=_WAITS),
         Index("ix_job_leading", "leads_since", sqlite_where=_LEADING, postgresql_where=_LEADING),
         Index("ix_job_running", "owner_id", sqlite_where=_LEASED, postgresql_where=_LEASED),
         Index("ix_job_lease", "lease_expires_at", sqlite_where=_RUNNING, postgresql_where=_RUNNING),

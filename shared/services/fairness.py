@@ -37,6 +37,7 @@ from shared.models import POISON_LEASES, Job, JobStatus, is_unfinished, table
 from shared.services.page import padded
 
 SPARE = 8  # more than are wanted: other workers may be quicker
+MOST_LEADING = 10_000  # are looked at for accounts without a running job: more than there are places in a fleet
 
 _job = table(Job)
 _earlier, _other = _job.alias(), _job.alias()
@@ -44,8 +45,13 @@ _most = bindparam("most", type_=Integer())
 
 
 def _is_dispatched(job: FromClause) -> ColumnElement[bool]:
-    """The predicate of `ix_job_dispatched`: whatever moves a job to another state unsets it."""
-    return job.c.dispatched_at.is_not(None)
+    """The predicate of `ix_job_waits`: whatever moves a job to another state unsets it."""
+    return job.c.waits_since.is_not(None)
+
+
+def _is_running(job: FromClause) -> ColumnElement[bool]:
+    """The predicate of `ix_job_running`, and in words that of other small indexes."""
+    return and_(job.c.lease_expires_at.is_not(None), job.c.status == literal_column(f"'{JobStatus.RUNNING}'"))
 
 
 def _is_ready(job: FromClause) -> ColumnElement[bool]:
@@ -62,18 +68,24 @@ def _oldest_of(account: FromClause, owner_id: ColumnElement[UUID], *columns: str
     """The dispatched jobs of an account, oldest first."""
     theirs = (_other.c.owner_id == owner_id, _is_dispatched(_other))
     wanted = select(*[_other.c[name] for name in columns]).where(*theirs)
-    return wanted.order_by(_other.c.created_at).correlate(account)
+    return wanted.order_by(_other.c.waits_since).correlate(account)
 
 
 def _accounts() -> CTE:
     """`most` accounts with dispatched jobs and the number of their running ones (`places`), who is next first."""
-    running = select(_job.c.owner_id, func.count().label("places")).where(_job.c.lease_expires_at.is_not(None))
+    running = select(_job.c.owner_id, func.count().label("places")).where(_is_running(_job))
     busy = running.group_by(_job.c.owner_id).cte("busy")
-    leading = select(_job.c.owner_id, literal(0).label("places")).where(_job.c.leads_since.is_not(None))
-    others = leading.where(_is_ready(_job), _job.c.owner_id.not_in(select(busy.c.owner_id)))
-    idle = others.order_by(_job.c.leads_since).limit(_most).cte("idle")
+    marked = select(_job).where(_job.c.leads_since.is_not(None)).order_by(_job.c.leads_since).limit(MOST_LEADING)
+    leading = marked.subquery("leading")
+    others = (
+        leading.c.dispatched_at.is_not(None),
+        _is_ready(leading),
+        leading.c.owner_id.not_in(select(busy.c.owner_id)),
+    )
+    ready = select(leading.c.owner_id, literal(0).label("places")).where(*others)
+    idle = ready.limit(_most).cte("idle")  # in their order: to ask for it again would make SQLite read them all
     every = select(busy).union(select(idle)).cte("every")
-    oldest = _oldest_of(every, every.c.owner_id, "created_at").limit(1).scalar_subquery()
+    oldest = _oldest_of(every, every.c.owner_id, "waits_since").limit(1).scalar_subquery()
     waiting = select(every, oldest.label("oldest")).cte("waiting")
     there = select(waiting).where(waiting.c.oldest.is_not(None))
     return there.order_by(waiting.c.places, waiting.c.oldest).limit(_most).cte("account")
@@ -85,13 +97,25 @@ def _candidates() -> Select[Any]:
     And whether the worker has a suspect.
     """
     account = _accounts()
-    columns = ("id", "created_at", "session_id", "seq", "run_at", "attempt", "deadline_at", "lost_leases")
+    columns = (
+        "id",
+        "waits_since",
+        "dispatched_at",
+        "session_id",
+        "seq",
+        "run_at",
+        "attempt",
+        "deadline_at",
+        "lost_leases",
+    )
     oldest = _oldest_of(account, account.c.owner_id, *columns).limit(_most).subquery("oldest")
     is_suspect = oldest.c.lost_leases >= POISON_LEASES - 1
-    ready = select(json_rows(oldest.c.created_at, oldest.c.id, is_suspect)).where(_is_ready(oldest))
+    ready = select(json_rows(oldest.c.waits_since, oldest.c.id, is_suspect)).where(
+        oldest.c.dispatched_at.is_not(None), _is_ready(oldest)
+    )
     has_suspect = exists().where(
         _other.c.worker_id == bindparam("worker", type_=Uuid()),
-        _other.c.status == literal_column(f"'{JobStatus.RUNNING}'"),
+        _is_running(_other),
         _other.c.lost_leases >= POISON_LEASES - 1,
     )
     return select(account.c.places, ready.correlate(account).scalar_subquery(), has_suspect)
@@ -117,6 +141,8 @@ def _leading(account: FromClause, *where: ColumnElement[bool]) -> Any:
 _CANDIDATES = _candidates()
 _claimed, _waiting = _job.alias(), _every_account()
 _LEAD = _leading(_claimed, _claimed.c.id.in_(bindparam("jobs", type_=Uuid(), expanding=True)))
+_stale = update(_job).where(_is_dispatched(_job), _job.c.dispatched_at.is_(None))
+_FORGET = _stale.values(waits_since=None, leads_since=None)
 _LEAD_EVERY = _leading(_waiting, _waiting.c.owner_id.is_not(None))
 
 
@@ -150,5 +176,9 @@ async def lead(db: AsyncSession, *, after: Sequence[UUID]) -> None:
 
 
 async def lead_every(db: AsyncSession) -> int:
-    """`lead` every account that waits and is led by none: what led it was cancelled or deleted. Their number."""
+    """`lead` every account that waits and is led by none: what led it was cancelled or deleted. Their number.
+
+    A process of the version before this one, in a rolling upgrade, moves jobs and leaves their marks.
+    """
+    await db.exec(_FORGET)
     return len((await db.exec(_LEAD_EVERY)).all())

@@ -73,12 +73,13 @@ FIRST_IN_SESSION = ~exists().where(
 
 def _oldest_dispatched(owner_id: ColumnElement[UUID]) -> Select[tuple[datetime]]:
     """Of an account. Asked for by its place, since no planner takes an index to find that there is none."""
-    theirs = (_older.c.owner_id == owner_id, _older.c.dispatched_at.is_not(None))
-    return sql_select(_older.c.created_at).where(*theirs).order_by(_older.c.created_at).limit(1)
+    theirs = (_older.c.owner_id == owner_id, _older.c.waits_since.is_not(None))
+    return sql_select(_older.c.waits_since).where(*theirs).order_by(_older.c.waits_since).limit(1)
 
 
 _oldest = _oldest_dispatched(_job.c.owner_id).correlate(_job).scalar_subquery()
-LEADING = case((func.coalesce(_oldest >= _job.c.created_at, true()), _job.c.created_at))
+_leads = func.coalesce(_oldest >= _job.c.created_at, true())
+WAITING: dict[str, Any] = {"waits_since": _job.c.created_at, "leads_since": case((_leads, _job.c.created_at))}
 
 
 class Budget(NamedTuple):
@@ -104,7 +105,7 @@ def moving(to: JobStatus, *where: ColumnElement[bool], **values: Any) -> Move:
     statement = (
         update(_job)
         .where(or_(*[_job.c.status == status for status in TRANSITIONS[to]]), *where)
-        .values(status=to, version=_job.c.version + 1, dispatched_at=None, leads_since=None, **values)
+        .values(status=to, version=_job.c.version + 1, dispatched_at=None, waits_since=None, leads_since=None, **values)
         .returning(*(_job.c[name] for name in MOVED), *(() if to in UNFINISHED else balances.METERED))
     )
     return Move(to, statement)
@@ -144,13 +145,15 @@ _AHEAD_IN = (
     .where(_job.c.session_id.in_(bindparam("sessions", type_=Uuid(), expanding=True)), is_unfinished(_job.c.status))
     .group_by(_job.c.session_id)
 )
+_at = bindparam("at", type_=UtcDateTime())
 _is_sent = bindparam("send", type_=Boolean())
 _others = _oldest_dispatched(bindparam("account", type_=Uuid())).scalar_subquery()
 _ADD = insert(_job).values(
     **{name: value for name, value in defaults(Job).items() if name != "reply_audio"},
     deadline_at=db_now(seconds("deadline_s")),
     dispatched_at=case((_is_sent, db_now())),
-    leads_since=case((_is_sent & _others.is_(None), bindparam("at", type_=UtcDateTime()))),
+    waits_since=case((_is_sent, _at)),
+    leads_since=case((_is_sent & _others.is_(None), _at)),
 )
 
 
@@ -158,7 +161,7 @@ def _dispatching(which: ColumnElement[bool]) -> ReturningUpdate[Any]:
     return (
         update(_job)
         .where(which, is_unfinished(_job.c.status), _job.c.status == JobStatus.QUEUED, DUE, FIRST_IN_SESSION)
-        .values(dispatch_no=_job.c.dispatch_no + 1, dispatched_at=db_now(), leads_since=LEADING)
+        .values(dispatch_no=_job.c.dispatch_no + 1, dispatched_at=db_now(), **WAITING)
         .returning(_job.c.id, _job.c.dispatch_no)
     )
 

@@ -124,7 +124,8 @@ async def fill(db: AsyncSession) -> None:
     await add(db, Job, 1, FINISHED, **job, attempt=1, finished_at=db_now(),
               status=lambda n: case((n % 100 == 0, "failed"), else_="succeeded"))  # fmt: skip
     await add(db, Job, first, last, **job, attempt=0, status="queued",
-              dispatched_at=lambda n: case((n < first + SESSIONS, db_now(600.0))))  # fmt: skip
+              dispatched_at=lambda n: case((n < first + SESSIONS, db_now(600.0))),
+              waits_since=lambda n: case((n < first + SESSIONS, db_now(600.0))))  # fmt: skip
     await add(db, Blob, 1, FINISHED, **OWNER, session_id=session_of, purpose="reply", status="ready",
               key=lambda n: "reply/" + cast(n, String))  # fmt: skip
     await add(db, Message, 1, last, **said, seq=seq_of, role="user")

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,11 +66,14 @@ def test_a_worker_is_well_until_it_is_stuck(tmp_path: Path, redis: str, sqlite_u
             time.sleep(0.1)
 
 
-def test_a_worker_that_can_not_claim_is_not_well(tmp_path: Path, redis: str) -> None:
-    empty = f"sqlite+aiosqlite:///{tmp_path / 'not-migrated.db'}"
-    env = {"REDIS_URL": redis, "DATABASE_URL": empty, "BLOB_URL": "memory://", "TMPDIR": str(tmp_path), "ENV": "TEST"}
+def test_a_worker_that_can_not_claim_is_not_well(tmp_path: Path, redis: str, sqlite_url: str) -> None:
+    env = {"REDIS_URL": redis, "DATABASE_URL": sqlite_url, "BLOB_URL": "memory://", "TMPDIR": str(tmp_path), "ENV": "TEST"}
     with running("-m", "worker", log=tmp_path / "log", env=env) as process:
-        while "reconciler.store_away" not in process.log.read_text():
-            assert process.alive
+        while not is_well(tmp_path):
+            assert process.alive, process.log.read_text()
             time.sleep(0.1)
-        assert not is_well(tmp_path)
+        with closing(sqlite3.connect(sqlite_url.partition("///")[2])) as connection:
+            connection.execute("ALTER TABLE job RENAME TO lost")
+        while is_well(tmp_path):
+            assert process.alive, process.log.read_text()
+            time.sleep(0.5)

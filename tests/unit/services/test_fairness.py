@@ -220,6 +220,24 @@ async def test_every_account_is_found_after_an_upgrade(fleet: Fleet) -> None:
     assert sorted(await fleet.owners_of(await fleet.claim(5))) == sorted(owners)
 
 
+async def test_marks_that_an_older_version_left_keep_nobody_back(fleet: Fleet) -> None:
+    for owner in await fleet.add_accounts(12):
+        await fleet.submit(owner)
+    for job_id in await fleet.claim(12):
+        await fleet.end(job_id)
+    async with fleet.database.write() as db:
+        await db.exec(update(Job).values(waits_since=db_now(-9.0), leads_since=db_now(-9.0)))
+    (owner,) = await fleet.add_accounts(1)
+    (job_id,) = await fleet.submit(owner)
+    assert await fleet.claim() == [job_id]
+    await fleet.end(job_id)
+    async with fleet.database.write() as db:
+        await fairness.lead_every(db)
+        assert not (
+            await db.exec(select(Job.id).where(col(Job.waits_since).is_not(None) | col(Job.leads_since).is_not(None)))
+        ).all()
+
+
 Action = Callable[[Fleet, random.Random], Awaitable[None]]
 
 
