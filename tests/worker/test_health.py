@@ -67,7 +67,13 @@ def test_a_worker_is_well_until_it_is_stuck(tmp_path: Path, redis: str, sqlite_u
 
 
 def test_a_worker_that_can_not_claim_is_not_well(tmp_path: Path, redis: str, sqlite_url: str) -> None:
-    env = {"REDIS_URL": redis, "DATABASE_URL": sqlite_url, "BLOB_URL": "memory://", "TMPDIR": str(tmp_path), "ENV": "TEST"}
+    env = {
+        "REDIS_URL": redis,
+        "DATABASE_URL": sqlite_url,
+        "BLOB_URL": "memory://",
+        "TMPDIR": str(tmp_path),
+        "ENV": "TEST",
+    }
     with running("-m", "worker", log=tmp_path / "log", env=env) as process:
         while not is_well(tmp_path):
             assert process.alive, process.log.read_text()
