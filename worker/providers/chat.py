@@ -1,6 +1,7 @@
 """A streamed chat completion: its chunks, and the times that they may take."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from openai import AsyncStream
@@ -25,6 +26,7 @@ from worker.providers.reasoning import ThoughtCutter
 
 USAGE_WAIT_S = 2.0
 MAX_REPLY_CHARS = 1_000_000
+LONGEST_GUESS_S = 3.0  # for how long a reply is held back only because it begins as a thought does
 
 
 async def streamed(
@@ -78,7 +80,7 @@ async def _next_chunk(stream: AsyncStream[object], reply: "Reply", due: float) -
 
 
 class Reply:
-    """What a stream has said so far: whether it is complete, and whether its answer holds any words."""
+    """Reads a stream's chunks: the answer so far, the thoughts, why it ended, and the tokens."""
 
     def __init__(self, usage: ChatUsage, model: str, thinkers: Thinkers) -> None:
         self.finished = False
@@ -87,6 +89,7 @@ class Reply:
         self._model = model
         self._thinkers = thinkers
         self._cutter = ThoughtCutter(self._restart, presumed=thinkers.holds(model))
+        self._guessing_since: float | None = None
         self._chars = 0
         self._content: list[str] = []
         self._content_chars = 0
@@ -137,7 +140,13 @@ class Reply:
         self._grow(content)
         self._content.append(content)
         self._content_chars += len(content)
-        return self._tell(self._cutter.add(content))
+        piece = self._cutter.add(content)
+        if self._cutter.is_guessing:
+            now = time.monotonic()
+            self._guessing_since = self._guessing_since or now
+            if now - self._guessing_since > LONGEST_GUESS_S:
+                piece += self._cutter.release()
+        return self._tell(piece)
 
     def _grow(self, text: str) -> None:
         self._chars += len(text)

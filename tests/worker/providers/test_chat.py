@@ -176,3 +176,15 @@ async def test_what_was_shown_and_was_no_answer_is_told_to_be(provider: OpenAIPr
         shown.extend([piece])
     assert "".join(shown) == "At seven."
     assert usage.reasoning == "Breakfast? Seven."
+
+
+async def test_a_reply_that_begins_like_a_thought_is_shown_long_before_its_end(
+    provider: OpenAIProvider, script: Script
+) -> None:
+    text = "The user asks, and the system answers."
+    script.add("chat", Answer(pieces=[text, *"." * 30], chunk_delay_s=0.2))
+    shown: list[str] = []
+    async for piece in provider.stream_chat(HELLO, model="m", usage=ChatUsage()):
+        shown.append(piece)
+    assert "".join(shown) == text + "." * 30
+    assert len(shown) > 5
