@@ -15,6 +15,7 @@ from worker.providers.failures import (
     BROKEN_OFF,
     EMPTY_REPLY,
     FAULTS,
+    NO_ANSWER,
     OUTPUT_LIMIT,
     WITHHELD,
     StreamError,
@@ -64,7 +65,8 @@ async def streamed(
     if piece:
         yield piece
     if not reply.has_words:
-        kind = {"length": OUTPUT_LIMIT, "content_filter": WITHHELD}.get(usage.finish_reason or "", EMPTY_REPLY)
+        empty = NO_ANSWER if usage.reasoning else EMPTY_REPLY
+        kind = {"length": OUTPUT_LIMIT, "content_filter": WITHHELD}.get(usage.finish_reason or "", empty)
         raise failure(kind, provider=provider, model=model)
 
 

@@ -64,12 +64,14 @@ REJECTED = Kind("upstream_rejected", False, "The model server {provider!r} rejec
 TOO_LONG = Kind("upstream_rejected", False, "The conversation is longer than the model {model!r} can read.")
 FILTERED = Kind("upstream_rejected", False, "The content policy of {provider!r} refused the request.")
 EMPTY_REPLY = Kind("empty_reply", True, "The model {model!r} gave an empty reply.")
+NO_ANSWER = Kind("no_answer", True, "The model {model!r} only reasoned and gave no answer.")
 OUTPUT_LIMIT = Kind(
     "output_limit_reached", False, "The model {model!r} reached its output limit before its answer began."
 )
 WITHHELD = Kind("content_filter", False, "The content policy of {provider!r} withheld the reply.")
 THOUGHT_ALOUD = Kind("upstream_error", True, "The model {model!r} thought aloud before it answered.")
 FINAL = {OUTPUT_LIMIT.code, WITHHELD.code}  # the model has answered, and is paid: asked again it does the same
+RETRIED_ONCE = {EMPTY_REPLY.code, NO_ANSWER.code}  # a paid answer too, but the next one may differ
 
 _BY_CODE = {
     "insufficient_quota": NO_QUOTA,

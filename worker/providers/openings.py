@@ -13,22 +13,25 @@ class Opening(Enum):
     UNKNOWN = auto()  # until more of it has come
 
 
-_LEADS = ("", "okay, ", "ok, ", "okay. ", "okay, so ", "alright, ", "alright. ", "alright, so ", "hmm, ", "so ", "so, ", "first, ")  # fmt: skip
+_LEADS = (
+    "", "okay, ", "ok, ", "okay. ", "okay, so ", "alright, ", "alright, so ",
+    "hmm, ", "so ", "so, ", "first, ",
+)  # fmt: skip
+_WHO = "user", "guest", "customer", "caller"
+_DOES = "ask", "is ", "has ", "just ", "want", "need", "said", "says", "seems", "might "
 # About the user in the third person, or about the reply: rare in words that are meant for the user.
 _PLANS = (
-    *(
-        f"the {who} {does}"
-        for who in ("user", "guest", "customer", "caller")
-        for does in ("ask", "is ", "has ", "just ", "want", "need", "said", "says", "seems", "might ")
-    ),
-    "the user's ", "the question is ", "user asks", "user wants", "they ask", "they want",
+    *(f"the {who} {does}" for who in _WHO for does in _DOES),
+    "the user's ", "the question is ", "user asks", "user wants", "they ask", "they want", "let me think",
     "i need to figure", "i need to answer", "i need to respond", "i should answer", "i should respond",
-    "we need to answer", "we need to respond", "we need to produce", "we are asked", "i'm asked", "let me think",
+    "we need to answer", "we need to respond", "we need to produce", "we are asked", "i'm asked",
 )  # fmt: skip
 _OTHERS = (
     "thinking process", "here is my thought process:", "here's my thought process:",  # Granite
-    "用户", "好的，用户", "好的,用户", "嗯，用户", "首先，用户", "المستخدم ي", "حسنًا، المستخدم", "حسناً، المستخدم",
-    "el usuario ", "l'utilisateur ", "der nutzer ", "der benutzer ", "пользователь ", "o usuário ", "ユーザー", "사용자",
+    "用户", "好的，用户", "嗯，用户", "首先，用户",
+    "المستخدم ي", "حسنًا، المستخدم", "حسناً، المستخدم",
+    "el usuario ", "l'utilisateur ", "der nutzer ", "der benutzer ", "пользователь ", "o usuário ",
+    "ユーザー", "사용자",
 )  # fmt: skip
 _THOUGHTS = (*(lead + plan for lead in _LEADS for plan in _PLANS), *_OTHERS)
 _LONGEST = max(map(len, _THOUGHTS))

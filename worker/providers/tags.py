@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_PROMPTED = "thought", "reasoning", "reflection", "scratchpad", "monologue"  # that prompts ask for, and any XML may hold
+_PROMPTED = "thought", "reasoning", "reflection", "scratchpad", "monologue"  # asked for by prompts
 _NAME = rf"(?:\w{{1,20}}[:_]|ant)?(?:think(?:ing)?|thoughts?|{'|'.join(_PROMPTED[1:])})(?:_process)?"
 _THINK = "(?:thinking|think|thought|reasoning)"
 _GAP, _REST = r"\s{0,3}", "[^<>]{0,200}"

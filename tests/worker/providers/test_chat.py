@@ -183,8 +183,6 @@ async def test_a_reply_that_begins_like_a_thought_is_shown_long_before_its_end(
 ) -> None:
     text = "The user asks, and the system answers."
     script.add("chat", Answer(pieces=[text, *"." * 30], chunk_delay_s=0.2))
-    shown: list[str] = []
-    async for piece in provider.stream_chat(HELLO, model="m", usage=ChatUsage()):
-        shown.append(piece)
+    shown = [piece async for piece in provider.stream_chat(HELLO, model="m", usage=ChatUsage())]
     assert "".join(shown) == text + "." * 30
     assert len(shown) > 5
