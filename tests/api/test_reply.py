@@ -144,6 +144,7 @@ async def test_agents_hide_reasoning_unless_told(parley: Live) -> None:
 @pytest.mark.parametrize(
     ("finish", "told"),
     [("stop", "stop"), ("length", "length"), ("max_tokens", "length"), ("content_filter", "content_filter"),
+     ("SAFETY", "content_filter"), ("content_filter: RECITATION", "content_filter"), ("sensitive", "content_filter"),
      ("eos_token", "stop"), (None, None)],
 )  # fmt: skip
 async def test_a_reply_says_why_it_ended(parley: Live, fake: FakeOpenAI, finish: str | None, told: str | None) -> None:

@@ -8,7 +8,7 @@ from openai import AsyncStream
 
 from shared.visible import is_blank
 from worker.providers.base import ChatUsage
-from worker.providers.chat_chunk import Said, finish_reason_of, said_in, tokens_in
+from worker.providers.chat_chunk import BROKEN, Said, finish_reason_of, said_in, tokens_in
 from worker.providers.chat_stream import ChatStream
 from worker.providers.client import Timeouts
 from worker.providers.failures import (
@@ -98,11 +98,11 @@ class Reply:
 
     @property
     def reasoning(self) -> str:
-        """What the model thought so far."""
+        """The reasoning so far."""
         return self._cutter.reasoning
 
     def read(self, chunk: object) -> str:
-        """Take in one chunk, and return what it adds to the answer; raises ValueError when it is an error."""
+        """Read one chunk and return its addition to the answer; raises ValueError for an error."""
         if isinstance(chunk, dict) and chunk.get("errors") and not self.finished:
             raise StreamError(chunk)
         if usage := _field(chunk, "usage"):
@@ -110,7 +110,7 @@ class Reply:
         choices = _field(chunk, "choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         reason = _field(choice, "finish_reason")
-        if reason == "error":  # OpenRouter's way to say that the model behind it broke
+        if isinstance(reason, str) and reason.lower() in BROKEN:
             msg = "the stream ended with an error"
             raise ValueError(msg)
         if reason:
@@ -123,7 +123,7 @@ class Reply:
         return self._add(said.answer) if said.answer else ""
 
     def finish(self) -> str:
-        """What the end of the stream adds to the answer."""
+        """End the reply and return what was still held back of the answer."""
         is_cut_off = self._usage.finish_reason == "length"
         piece = self._tell(self._cutter.finish(cut_off=is_cut_off))
         if not is_cut_off:
@@ -131,7 +131,7 @@ class Reply:
         return piece
 
     def _said(self, choice: object) -> Said:
-        """What a choice holds; one without a `delta` has a `message`, which may repeat all that was said before it."""
+        """Read a choice; one without a `delta` has a `message`, which may repeat the whole reply."""
         if delta := _field(choice, "delta"):
             return said_in(delta)
         said = said_in(_field(choice, "message"))

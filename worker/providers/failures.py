@@ -86,6 +86,9 @@ _BY_CODE = {
     "context_length_exceeded": TOO_LONG,
     "content_filter": FILTERED,
     "content_policy_violation": FILTERED,
+    "ResponsibleAIPolicyViolation": FILTERED,  # Azure
+    "data_inspection_failed": FILTERED,  # Alibaba
+    "1301": FILTERED,  # Zhipu
     # watsonx.ai's
     "token_quota_reached": NO_QUOTA,
     "consumption_limit_reached": RATE_LIMITED,  # too many share the model just now
@@ -179,7 +182,10 @@ def named_kind(*names: object) -> Kind | None:
 
 
 def _named_kind(error: BaseException) -> Kind | None:
-    return named_kind(error.code, error.type) if isinstance(error, openai.APIError) else None
+    if not isinstance(error, openai.APIError):
+        return None
+    inner = error.body.get("innererror") if isinstance(error.body, Mapping) else None  # Azure
+    return named_kind(error.code, error.type, inner.get("code") if isinstance(inner, Mapping) else None)
 
 
 def _listed_kind(body: object) -> Kind | None:
