@@ -1,4 +1,4 @@
-"""Where a text that streams has come to, as Markdown: a tag within code, or within a sentence, is written about."""
+"""The position in streamed Markdown: a tag in code or in a sentence is only mentioned."""
 # ruff: noqa: RUF001 - the marks of many scripts
 
 import re
@@ -25,7 +25,7 @@ class Place:
         self._indent = 0
 
     def move(self, text: str) -> None:
-        """Go on by this text."""
+        """Move past this text."""
         if not _MARKS.search(text):
             self._end_run()
             self._go_on(text)

@@ -1,6 +1,6 @@
-"""A model's thoughts, cut out of the content in which some servers leave them, while it streams.
+"""Cuts a model's reasoning out of streamed content, where servers without a reasoning parser leave it.
 
-A thought stands between two tags. The first is missing where the model's chat template has written it into the prompt.
+A thought stands between two tags. The first is missing if the model's chat template wrote it into the prompt.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,7 @@ class ThoughtCutter:
         return "\n\n".join(part for part in bare if part)
 
     def note(self, thought: str) -> None:
-        """Take in a thought that the server tells apart itself."""
+        """Keep a thought that the server sends in a field of its own."""
         self._told.append(thought)
 
     @property
@@ -70,12 +70,12 @@ class ThoughtCutter:
         return held
 
     def add(self, content: str) -> str:
-        """Take in content; the part of the answer that is certain now."""
+        """Read content and return the part of the answer that is now certain."""
         self._buffer += content
         return self._read(final=False, cut_off=False)
 
     def finish(self, *, cut_off: bool) -> str:
-        """What the end adds to the answer; `cut_off` when a limit ended it."""
+        """End the reply and return the rest of the answer; `cut_off` when a limit ended it."""
         return self._read(final=True, cut_off=cut_off)
 
     def _read(self, *, final: bool, cut_off: bool) -> str:
@@ -88,14 +88,14 @@ class ThoughtCutter:
         return "".join(out)
 
     def _go_on(self, out: list[str], *, final: bool) -> bool:
-        """Read on from `self._at`; False when that needs more content."""
+        """Read on from `self._at`; False when more content is needed."""
         if self._state is _State.ANSWER:
             return self._answer(out, final=final)
         return self._think(final=final) if self._state is _State.THOUGHT else self._start(out, final=final)
 
     def _end(self, out: list[str], *, cut_off: bool) -> None:
         if self._state is _State.THOUGHT and self._is_inside and self._open and not cut_off:
-            self._say(self._open.text + "".join(self._thought), out)  # nobody closed it: somebody wrote about the tag
+            self._say(self._open.text + "".join(self._thought), out)  # never closed: it was only mentioned
             self._thought = []
         if self._held is not None and self._presumed and cut_off:
             self._thoughts.append("".join(self._held))
@@ -171,7 +171,7 @@ class ThoughtCutter:
         for found in CANDIDATE.finditer(self._buffer, self._at):
             at = found.start()
             if at < self._at:
-                continue  # within a tag that somebody wrote about
+                continue  # within a tag that was only mentioned
             self._say(self._buffer[self._at : at], out)
             self._at = at
             if tag := tag_at(self._buffer, at, words=self._is_likely):
@@ -186,7 +186,7 @@ class ThoughtCutter:
         return False
 
     def _acts(self, tag: Tag, out: list[str]) -> bool:
-        """Do what a tag in the answer says; False when it is only written about."""
+        """Act on a tag in the answer; False when it is only mentioned."""
         if tag.is_wrapper:
             is_meant = tag.closes and self._is_wrapped and not self._place.is_code
             if is_meant:
@@ -220,7 +220,7 @@ class ThoughtCutter:
         return True
 
     def _turn_into_thought(self) -> None:
-        """What was said so far was a thought: the answer begins now."""
+        """Make a thought of all content so far; the answer begins now."""
         is_told = self._held is None and not is_blank("".join(self._said))
         self._thoughts.append("".join(self._said) + "".join(self._held or ()))
         self._said, self._held, self._closed_late = [], None, False

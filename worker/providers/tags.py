@@ -23,8 +23,6 @@ _PAIRS = {
     "kimi": ("◁think▷", "◁/think▷"),
     "harmony": (_CHANNEL.format("analysis|commentary"), _CHANNEL.format("final")),
     "gemma": (r"<\|channel>thought", r"<channel\|>"),
-    "medgemma": ("<unused94>thought", "<unused95>"),
-    "details": (rf"<details\s{_REST}\btype=[\"']reasoning[\"']{_REST}>", "</details>"),
 }
 # Words in place of a closing tag: Granite's, and those of Harmony without its special tokens.
 _WORDS = "Here is my response:", "Here's my response:", "assistantfinal"
@@ -33,7 +31,6 @@ _WRAPPERS = (
     r"<(?:final_answer|answer|response|output)>|<\|(?:begin_of_solution|START_RESPONSE)\|>",
     r"</(?:final_answer|answer|response|output)>|<\|(?:end_of_solution|END_RESPONSE|return|end)\|>",
 )
-_NEEDS_OPENING = {"details", "wrapper"}
 
 
 def _any(patterns: Iterable[tuple[str, str]], flags: int = re.IGNORECASE) -> re.Pattern[str]:
@@ -41,7 +38,7 @@ def _any(patterns: Iterable[tuple[str, str]], flags: int = re.IGNORECASE) -> re.
 
 
 def _begun(*literals: str) -> str:
-    """A pattern of all beginnings of these texts."""
+    """A pattern that matches every prefix of these texts."""
     nested = ("".join(f"(?:{re.escape(char)}" for char in literal) + ")?" * len(literal) for literal in literals)
     return "|".join(nested)
 
@@ -54,8 +51,8 @@ _OPENING = _any((kind, pair[0]) for kind, pair in _PAIRS.items())
 _CLOSING = _any((kind, pair[1]) for kind, pair in _PAIRS.items())
 _WRAPPER = _any(zip(("opening", "closing"), _WRAPPERS, strict=True))
 _UNFINISHED = re.compile(
-    rf"(?:<[|/\s]{{0,7}}[\w:|]{{0,60}}[/\s]{{0,7}}|<{_GAP}(?:{_NAME}|details)\s{_REST}/?{_GAP}"
-    rf"|<\|(?:start|channel)\|>[^\n]{{0,200}}|<\|channel>[a-z]{{0,7}}|<unused94>[a-z]{{0,7}}"
+    rf"(?:<[|/\s]{{0,7}}[\w:|]{{0,60}}[/\s]{{0,7}}|<{_GAP}{_NAME}\s{_REST}/?{_GAP}"
+    rf"|<\|(?:start|channel)\|>[^\n]{{0,200}}|<\|channel>[a-z]{{0,7}}"
     rf"|{_begun('[THINK]', '[/THINK]', '◁think▷', '◁/think▷')})\Z",
     re.IGNORECASE,
 )
@@ -64,7 +61,7 @@ _NAMED = re.compile(_NAME, re.IGNORECASE)
 
 
 class Tag(NamedTuple):
-    """A tag as it is written; those of one `kind` belong together."""
+    """A tag; an opening and a closing one match if they have the same `kind`."""
 
     kind: str
     text: str
@@ -82,17 +79,17 @@ class Tag(NamedTuple):
 
     @property
     def stands_alone(self) -> bool:
-        """Whether it says by itself that what came before was a thought."""
-        return self.closes and self.kind not in _NEEDS_OPENING
+        """Whether it ends a thought even if no opening tag came before."""
+        return self.closes and not self.is_wrapper
 
     @property
     def is_usual(self) -> bool:
-        """Whether models write it unasked; the others are asked for by prompts, and any XML may hold them."""
-        return self.kind != "details" and not self.kind.endswith(_PROMPTED)
+        """Whether models write it unasked. Other names come from prompts, and may be part of ordinary XML."""
+        return not self.kind.endswith(_PROMPTED)
 
 
 def tag_at(text: str, at: int, *, words: bool = False) -> Tag | None:
-    """The tag that begins there; with `words`, also those that models write in place of a closing tag."""
+    """The tag at this position; with `words`, also the phrases that some models write in place of a closing tag."""
     if found := _CLOSING.match(text, at):
         return Tag(_kind(found), found[0], closes=True)
     if found := _OPENING.match(text, at):
@@ -104,14 +101,14 @@ def tag_at(text: str, at: int, *, words: bool = False) -> Tag | None:
 
 
 def is_unfinished(text: str, at: int, *, words: bool = False) -> bool:
-    """Whether what stands there, up to the end of the text, may become a tag."""
+    """Whether the rest of the text, from this position, may become a tag when more comes."""
     if len(text) - at > _LONGEST:
         return False
     return bool(_UNFINISHED.match(text, at) or (words and _UNFINISHED_WORDS.match(text, at)))
 
 
 def _kind(found: re.Match[str]) -> str:
-    """`<think>` is closed by `</thinking>` too, and not by `</reflection>`."""
+    """`</thinking>` closes `<think>` too, `</reflection>` does not."""
     kind = found.lastgroup or ""
     name = _NAMED.search(found[0]) if kind == "tag" else None
     return re.sub("(?:ing|s)?(?:_process)?$", "", name[0].casefold()) if name else kind

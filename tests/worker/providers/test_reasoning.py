@@ -50,13 +50,11 @@ THOUGHTS = {
     "Harmony without ends": f"<|channel|>analysis<|message|>Hm.<|channel|>final<|message|>{ANSWER}",
     "Harmony without special tokens": f"analysisHm.assistantfinal{ANSWER}",
     "Gemma": f"<|channel>thought\nHm.<channel|>{ANSWER}",
-    "MedGemma": f"<unused94>thought\nHm.<unused95>{ANSWER}",
     "Granite": f"Here is my thought process: Hm. Here is my response: {ANSWER}",
     "Granite, in short": f"Here's my thought process: Hm. Here's my response: {ANSWER}",
     "a process": f"<thinking_process>Hm.</thinking_process>{ANSWER}",
     "nothing seen before it": f"\ufeff\u200b<think>Hm.</think>{ANSWER}",
     "only the closing tag, within a line": f"Okay, the user asks. Hm. They want seven </think> {ANSWER}",
-    "a folded part": f'<details type="reasoning" done="true">Hm.</details>\n{ANSWER}',
     "an answer in tags": f"<think>Hm.</think>\n<answer>{ANSWER}</answer>",
     "only the closing tag": f"Hm.\n</think>\n\n{ANSWER}",
     "only the closing tag, without a line": f"Hm.</think>{ANSWER}",
@@ -100,6 +98,7 @@ ORDINARY = [
     "The user manual says seven.",
     "I need to know your room.",
     "We should see. <details>More</details>",
+    '<details type="reasoning">Hm.</details>\nSeven.',
     "<answer>Seven</answer>",
     "Ends with <",
     "Ends with <thi",
@@ -220,7 +219,7 @@ def test_models_that_leave_the_opening_tag_out_are_known_until_one_does_not(mode
 
 
 FRAGMENTS = [
-    "<think>", "</think>", "</thinking>", "<think/>", "[THINK]", "[/THINK]", "◁think▷", "◁/think▷", "</details>",
+    "<think>", "</think>", "</thinking>", "<think/>", "[THINK]", "[/THINK]", "◁think▷", "◁/think▷",
     "<|channel|>analysis<|message|>", "<|channel|>final<|message|>", "<|start|>assistant", "<|end|>", "<answer>",
     "</answer>", "Here is my thought process:", "Here is my response:", "analysis", "assistantfinal", "X", "a", "word ",
     "The user ", "\n", " ", ". ", "`", "```", "```\n", "~~~\n", "<", "</", "|", "[", "H", "Here", '"', "(",
