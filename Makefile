@@ -1,14 +1,32 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types contracts check requirements fuzz faults money bench browser pictures postman clean
+.PHONY: help run test lint types contracts check requirements platforms fuzz faults money bench browser pictures postman compose-test pin-images clean
 
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
 	command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo $(p))))
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILE := -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
+
+# A line for each ten packages, on a terminal or not; what pip says besides is shown, but for its routine.
+define install
+	@echo "Installing $(1): about $$(grep -c '==' $(1)) packages (once)"
+	@{ PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
+		--require-hashes -r $(1) 2>&1; echo "pip ended: $$?"; } | { n=0; while IFS= read -r line; do case "$$line" in \
+		"pip ended: 0") exit 0;; \
+		"pip ended: "*) exit 1;; \
+		"Collecting "*) n=$$((n + 1)); [ $$((n % 10)) -gt 0 ] || echo "  $$n fetched";; \
+		"Installing collected packages"*) echo "  $$n fetched, unpacking";; \
+		"Ignoring "*|"Processing "*|"Looking in "*|"Requirement already "*|"Success"*|"Building wheels "*) ;; \
+		"  "*"Downloading "*|"  Using cached "*|"  Preparing "*|"  Getting "*|"  Installing build "*|"  Building wheel "*) ;; \
+		"  Created wheel "*|"  Stored in "*) ;; \
+		*) echo "$$line";; \
+		esac; done; }
+endef
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: $(VENV)/.run ## install what is missing, migrate, and serve everything in one process
 	@exec $(BIN)/python standalone.py
@@ -49,13 +67,29 @@ pictures: $(VENV)/.dev ## take the README's pictures and its film anew (needs ch
 postman: $(VENV)/.dev ## run the Postman collection against a server of its own (needs npx); ARGS="--auth on --role user"
 	$(BIN)/python -m tests.postman $(ARGS)
 
+compose-test: ## the whole stack on a container engine, through kills, an upgrade, a power cut and a restore; COMPOSE="docker compose"
+	@$(PYTHON) -m tests.compose
+
+pin-images: ## take the newest images of others into deploy/pinned.yml (needs docker and a network)
+	@set -e; for image in $$(grep -oE '[a-z]+:[0-9a-z.-]+@' deploy/pinned.yml | sort -u | tr -d @); do \
+		digest=$$(docker buildx imagetools inspect "$$image" --format '{{.Manifest.Digest}}'); echo "$$image $$digest"; \
+		sed -i.old "s|$$image@sha256:[0-9a-f]*|$$image@$$digest|" deploy/pinned.yml; rm deploy/pinned.yml.old; \
+	done
+
 requirements: $(VENV)/.dev ## compile the pins from the intents in pyproject.toml
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile $(COMPILE) \
 		--custom-compile-command "make requirements" pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile $(COMPILE) \
 		--custom-compile-command "make requirements" pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile $(COMPILE) \
 		--custom-compile-command "make requirements" --group pyproject.toml:bench -c requirements-dev.txt -o requirements-bench.txt
+
+platforms: $(VENV)/.dev ## prove that every pin has a wheel for every Python and machine that is supported
+	@for platform in $(PLATFORMS); do for version in 3.11 3.12 3.13; do \
+		echo "$$platform, Python $$version"; \
+		MACOSX_DEPLOYMENT_TARGET=15.0 $(BIN)/uv pip compile -q --python-platform $$platform --python-version $$version \
+			--only-binary :all: requirements.txt -o /dev/null || exit 1; \
+	done; done
 
 clean: ## remove what make made; data/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
@@ -67,16 +101,13 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: requirements.txt | $(VENV)/bin/python
-	@echo "Installing requirements (once)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	$(call install,requirements.txt)
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
-	@echo "Installing development requirements (once)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	$(call install,requirements-dev.txt)
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.dev
-	@echo "Installing what Parley is measured beside (once)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-bench.txt
+	$(call install,requirements-bench.txt)
 	@touch $@

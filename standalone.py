@@ -1,5 +1,8 @@
 """`make run`: the API, a worker, the queue and the stores in one process and one event loop."""
 
+import shared.start_signals  # noqa: F401 - before all that takes its time to import
+
+# isort: split
 import asyncio
 import socket
 from pathlib import Path
@@ -16,6 +19,7 @@ from shared.providers import OFFLINE
 from shared.queue import Queue, open_redis
 from shared.run import run
 from shared.signals import stop_on_signals
+from shared.start import stop_unless_usable
 from worker.main import serve as serve_worker
 
 ROOT = Path(__file__).parent
@@ -26,22 +30,20 @@ def main() -> None:
     settings = get_settings()
     setup_logging(settings)
     listener = bind(settings)
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SystemExit(f"Parley can't write to {settings.data_dir}: {error.strerror}. Set DATA_DIR.") from None
+    settings.make_data_dir()
+    _ = settings.signing_key  # made now, or Parley ends with a line
     config = Config(ROOT / "alembic.ini")
-    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))  # % is configparser's
     command.upgrade(config, "head")
-    host, port = listener.getsockname()[:2]
-    print(_banner(settings, f"http://{host}:{port}"), flush=True)  # noqa: T201 - for the person who started it
+    print(_banner(settings, _url(listener)), flush=True)  # noqa: T201 - for the person who started it
     run(_serve(settings, listener))
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    stopping = stop_on_signals()
+    await stop_unless_usable(settings)
     queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     async with open_stores(settings, queue) as stores:
+        stopping = stop_on_signals()  # until now a signal ends the process at once
         app = create_app(settings, stores)
         worker = asyncio.create_task(  # one Database: SQLite has one writer, and those who wait for it one queue
             serve_worker(
@@ -57,6 +59,13 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         await serve_api(app, stores, listener, stopping=stopping)
         await worker
     await queue.close()
+
+
+def _url(listener: socket.socket) -> str:
+    """An address that a browser on this machine can open: one that stands for all of them is none."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound here
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _banner(settings: Settings, url: str) -> str:

@@ -1,5 +1,8 @@
 """`python -m api` serves the API; `token NAME` prints an access token, `create-admin NAME` makes an administrator."""
 
+import shared.start_signals  # noqa: F401 - before all that takes its time to import
+
+# isort: split
 import argparse
 import sys
 
@@ -10,6 +13,7 @@ from shared.config import Settings, get_settings
 from shared.logging import setup_logging
 from shared.run import run
 from shared.signals import stop_on_signals
+from shared.start import stop_unless_usable
 
 
 def main() -> None:
@@ -27,14 +31,16 @@ def main() -> None:
             "REDIS_URL is not set: `python -m api` needs the Redis that its workers use.\n"
             "For everything in one process, without Redis: make run"
         )
+    _ = settings.signing_key  # made now, or Parley ends with a line
     run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
-    stopping = stop_on_signals()
     listener = bind(settings)
+    await stop_unless_usable(settings)
     async with open_stores(settings) as stores:
-        await serve(create_app(settings, stores), stores, listener, stopping=stopping)
+        app = create_app(settings, stores)
+        await serve(app, stores, listener, stopping=stop_on_signals())  # until now a signal ends the process at once
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import tokens
 from api.errors import from_error
+from api.open_requests import Credential, check_scopes
 from api.state import Stores
 from shared import models
-from shared.errors import AppError, Forbidden, Unauthorized
+from shared.errors import AppError, Unauthorized
 from shared.services import api_key as keys
 from shared.services import login as logins
 from shared.services.user import LOCAL, Account
@@ -23,7 +24,7 @@ OPEN_PATHS = frozenset(
 class AuthMiddleware:
     """Puts the `account` into the request's state for every path under `/api/v1/`, or answers 401 or 403.
 
-    Its requests are counted here: 429 beyond its limit.
+    Its requests are counted here: 429 beyond its limit. Those with a credential are watched until they have ended.
 
     With `AUTH=off` whoever sends neither a token nor a key is the built-in local user, who may do everything.
     """
@@ -33,14 +34,20 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(f"{PREFIX}/") and scope["path"] not in OPEN_PATHS:
+            stores: Stores = scope["app"].state.stores
+            needed = _needed(scope["method"], scope["path"])
             try:
                 account = await _account(scope)
-                await scope["app"].state.stores.user_limits.request(account)
-                _check_rights(account, scope["method"], scope["path"])
+                await stores.user_limits.request(account)
+                check_scopes(needed, account.scopes)
             except AppError as error:
                 await from_error(error, scope["path"])(scope, receive, send)
                 return
             scope.setdefault("state", {})["account"] = account
+            if account.login_id or account.key_id:
+                credential = Credential(account.id, account.login_id, account.key_id, needed)
+                await stores.open_requests.run(self.app, scope, receive, send, credential)
+                return
         await self.app(scope, receive, send)
 
 
@@ -70,12 +77,8 @@ def _credential(headers: Headers) -> str:
     return (token.strip() if scheme.lower() == "bearer" else "") or headers.get("x-api-key", "")
 
 
-def _check_rights(account: Account, method: str, path: str) -> None:
-    """Raise Forbidden for what the credential can't do, whatever the path may name."""
-    needed = {models.Scope.READ if method in {"GET", "HEAD"} else models.Scope.WRITE}
-    if path == ADMIN or path.startswith(f"{ADMIN}/"):
-        needed.add(models.Scope.ADMIN)
-    if missing := needed - account.scopes:
-        error = Forbidden(f"This needs the scope {' and '.join(sorted(missing))}.", code="insufficient_scope")
-        error.headers = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
-        raise error
+def _needed(method: str, path: str) -> frozenset[models.Scope]:
+    """The scopes that a request needs, whatever its path may name."""
+    verb = models.Scope.READ if method in {"GET", "HEAD"} else models.Scope.WRITE
+    is_admin = path == ADMIN or path.startswith(f"{ADMIN}/")
+    return frozenset({verb, models.Scope.ADMIN} if is_admin else {verb})

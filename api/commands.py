@@ -3,20 +3,25 @@
 import argparse
 import asyncio
 import getpass
+import re
 import sys
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from api import tokens
 from shared.config import Settings
+from shared.database_url import database_url
 from shared.db import Database
-from shared.errors import AppError, Conflict
+from shared.errors import AppError, Conflict, Unavailable
 from shared.models import LOCAL_USER_ID, Username
+from shared.outage import quietly
 from shared.passwords import Password, Passwords
 from shared.services import login as logins
 from shared.services import user as users
+from shared.start import database_setting, refusal
 
 DAY_S = 86_400.0
+MOST_DAYS = 36_500
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -24,20 +29,31 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command")
     token = commands.add_parser("token", help="print an access token for a user, who is made if need be")
     token.add_argument("username")
-    token.add_argument("--days", type=float, default=30, help="how long it is good for (30)")
+    token.add_argument("--days", type=_days, default=30.0, help="how long it is good for (30)")
     admin = commands.add_parser("create-admin", help="make a user, or the one there is, an administrator")
     admin.add_argument("username")
+
+
+def _days(text: str) -> float:
+    """Python would also read `nan`, `1_0` and the digits of other scripts."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or float(text) > MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"must be a number of days up to {MOST_DAYS:,}")
+    return float(text)
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> str:
     """Do what was asked; what to print. Exits with one line when it can't be done."""
     try:
         username = TypeAdapter(Username).validate_python(arguments.username)
-        if arguments.command == "token":
-            return asyncio.run(_token(settings, username, arguments.days))
-        return asyncio.run(_create_admin(settings, username, TypeAdapter(Password).validate_python(_ask())))
+        with quietly():
+            if arguments.command == "token":
+                return asyncio.run(_token(settings, username, arguments.days))
+            return asyncio.run(_create_admin(settings, username, TypeAdapter(Password).validate_python(_ask())))
     except ValidationError as error:
         raise SystemExit(f"That won't do: {error.errors()[0]['msg']}.") from None
+    except Unavailable as error:
+        where = database_url(settings.embedded_database_url).where
+        raise SystemExit(refusal("database", where, error, database_setting(settings))) from None
     except AppError as error:
         raise SystemExit(error.detail) from None
 

@@ -12,11 +12,21 @@ class CuttingProtocol(HeadLimitProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        self.scope["extensions"] = {CUT: {"close": self.transport.close}}
+        self.scope["extensions"] = {CUT: {"transport": self.transport}}
 
 
 async def cut(scope: Scope, receive: Receive) -> None:
     """Send what was given so far, and close; back when it is closed."""
-    scope["extensions"][CUT]["close"]()
+    scope["extensions"][CUT]["transport"].close()
+    await _closed(receive)
+
+
+async def abort(scope: Scope, receive: Receive) -> None:
+    """Close at once, whatever the client has still to read; back when it is closed."""
+    scope["extensions"][CUT]["transport"].abort()
+    await _closed(receive)
+
+
+async def _closed(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

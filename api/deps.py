@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api.schemas.strict import Whole
 from api.state import Stores
 from shared.errors import Forbidden
 from shared.services.page import PageRequest
@@ -53,10 +54,15 @@ async def get_page(
     cursor: Annotated[
         str | None, Query(max_length=600, description="`next_cursor` of the page before.", examples=[None])
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="How many items at most.")] = 50,
+    limit: Annotated[Whole, Query(ge=1, le=100, description="How many items at most.")] = 50,
 ) -> PageRequest:
     """The list parameters."""
     return PageRequest(cursor, limit)
+
+
+async def see_through(stores: Annotated[Stores, Depends(get_stores)]) -> None:
+    """Answer this request even if it ends the credential that it came with."""
+    stores.open_requests.see_through()
 
 
 Deps = Annotated[Stores, Depends(get_stores)]

@@ -38,6 +38,7 @@ HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "malformed", 413
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MAX_FIELDS = 20  # that are wrong, in one answer
 MAX_FIELD_NAME = 100
+MAX_SHOWN = 200  # of a long address, in an answer
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +89,7 @@ def from_error(error: errors.AppError, instance: str) -> Response:
 
 async def _app_error(request: Request, error: errors.AppError) -> Response:
     if isinstance(error, errors.Unavailable):
-        log.warning("request.unavailable", code=error.code, cause=type(error.__cause__).__name__)
+        log.debug("request.unavailable", code=error.code, cause=type(error.__cause__).__name__)
     return from_error(error, request.url.path)
 
 
@@ -120,22 +121,48 @@ def _wrong_fields(wrong: list[tuple[str, str]]) -> errors.Invalid:
 
 async def _http(request: Request, error: HTTPException) -> Response:
     phrase = HTTPStatus(error.status_code).phrase
+    detail = str(error.detail or phrase)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = _nothing_at(request)
+    elif isinstance(error.__cause__, UnicodeDecodeError):
+        detail = "The body is not UTF-8."
     return problem(
         error.status_code,
         title=phrase,
-        detail=str(error.detail or phrase),
+        detail=detail,
         code=HTTP_CODES.get(error.status_code, "http_error"),
         instance=request.url.path,
         headers=_allow(request) if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers,
     )
 
 
+def _nothing_at(request: Request) -> str:
+    """What a 404 says; more, where slashes or capitals too many are all that is wrong."""
+    nothing, path = "There is nothing at this address.", request.scope["path"]
+    plain = "/" + "/".join(filter(None, path.split("/")))
+    if len(path) > MAX_SHOWN:
+        return nothing
+    if plain != path and _methods(request, plain):
+        return f"{nothing} Did you mean {plain}?"
+    return f"{nothing} Addresses are in lower case." if _methods(request, plain.lower()) else nothing
+
+
 def _allow(request: Request) -> dict[str, str]:
-    """Every method of the path; Starlette names those of the first route that has it."""
+    return {"Allow": ", ".join(_methods(request, request.scope["path"]) or ("GET", "HEAD"))}  # files are only read
+
+
+def _methods(request: Request, path: str) -> list[str]:
+    """Every method of a path; Starlette names those of the first route that has it. HEAD is answered as GET."""
     routes = [route for route in request.app.routes if not isinstance(route, Mount)]
-    scopes = {method: {**request.scope, "method": method} for method in METHODS}
-    found = [m for m, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
-    return {"Allow": ", ".join(found or ("GET", "HEAD"))}  # a mount's files are only read
+    asked = {method: {**request.scope, "path": path, "method": method.replace("HEAD", "GET")} for method in METHODS}
+    return [m for m, scope in asked.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
+
+
+async def _disk(request: Request, error: OSError) -> Response:
+    unavailable = errors.no_room(error)
+    if unavailable is None:
+        raise error
+    return await _app_error(request, unavailable)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
@@ -160,4 +187,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_exception_handler(ClientDisconnect, _hung_up)
+    app.add_exception_handler(OSError, _disk)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _unexpected)

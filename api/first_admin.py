@@ -33,7 +33,7 @@ async def make_first_admin(stores: Stores) -> None:
         except Conflict:
             return  # another process was first
         except Unavailable as error:
-            log.warning("admin.store_away", code=error.code)
+            log.debug("admin.store_away", code=error.code)
             await asyncio.sleep(AGAIN_S)
         else:
             log.info("admin.made")

@@ -99,7 +99,7 @@ class _Told:
         events = []
         text = (view.reply and view.reply.text) or ""
         if text:
-            attempt = next((step.attempt for step in view.steps if step.name == "reply"), self._attempt)
+            attempt = next((step.attempt for step in view.steps or () if step.name == "reply"), self._attempt)
             # The same attempt begins anew when it falls back to another model, and that too may have been lost.
             if self._in_doubt or not text.startswith(self._said) or (attempt != self._attempt and self._said):
                 events.append(self._reset(EventId(attempt, 0)))

@@ -5,12 +5,11 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.errors import from_error
+from api.errors import MAX_SHOWN, from_error
 from shared.errors import HeadTooLarge
 
 MAX_HEAD = 32_768
 MAX_HEADERS = 100
-MAX_SHOWN = 200  # of a long address, in the answer
 
 
 class HeadLimitMiddleware:

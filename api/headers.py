@@ -1,5 +1,6 @@
 """What every answer tells a browser: not to guess its type, not to frame it, and to load nothing by it."""
 
+import re
 from collections.abc import Awaitable
 from functools import partial
 
@@ -16,23 +17,10 @@ ALWAYS: RawHeaders = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-SECRETS = ("/api/v1/auth/", "/login")
-NOT_KEPT: RawHeaders = ((b"cache-control", b"no-store"),)
+NOT_KEPT: RawHeaders = ((b"cache-control", b"no-store"),)  # what says nothing of caches is kept by none
 HTTPS_ONLY: RawHeaders = ((b"strict-transport-security", b"max-age=31536000"),)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-TAKEN = (
-    "Authorization",
-    "X-API-Key",
-    "Content-Type",
-    "Idempotency-Key",
-    "Prefer",
-    "If-None-Match",
-    "If-Range",
-    "Last-Event-ID",
-    "Range",
-    "X-Request-ID",
-)
 SHOWN = (
     "Location",
     "Retry-After",
@@ -42,7 +30,12 @@ SHOWN = (
     "Content-Range",
     "Accept-Ranges",
     "X-Request-ID",
+    "Allow",
+    "Content-Length",
+    "WWW-Authenticate",
 )
+PLAYED = re.compile(r"/api/v1/(?:message|job)/[^/]+/audio")
+FROM_OTHER_ORIGINS: RawHeaders = ((b"cross-origin-resource-policy", b"cross-origin"),)
 
 
 class HeadersMiddleware:
@@ -51,15 +44,16 @@ class HeadersMiddleware:
     It is no coroutine of its own: thousands of requests may be waiting in it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, other_origins: bool) -> None:
         self.app = app
+        self._other_origins = other_origins
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
             return self.app(scope, receive, send)
-        added = ALWAYS
-        if scope["path"].startswith(SECRETS):
-            added += NOT_KEPT
+        added = NOT_KEPT + ALWAYS
+        if self._other_origins and PLAYED.fullmatch(scope["path"]):
+            added = FROM_OTHER_ORIGINS + added  # `<audio src>` on another origin's page sends no Origin to judge by
         if scope["scheme"] == "https":
             added += HTTPS_ONLY
         return self.app(scope, receive, partial(_send, send, added))
@@ -67,16 +61,29 @@ class HeadersMiddleware:
 
 async def _send(send: Send, added: RawHeaders, message: Message) -> None:
     if message["type"] == "http.response.start":
-        own = list(message.get("headers", ()))
-        names = {name.lower() for name, _ in own}
-        message = {**message, "headers": [*own, *(header for header in added if header[0] not in names)]}
+        headers = list(message.get("headers", ()))
+        names = {name.lower() for name, _ in headers}
+        for header in added:
+            if header[0] not in names:
+                names.add(header[0])
+                headers.append(header)
+        message = {**message, "headers": headers}
     await send(message)
 
 
 def cors(app: ASGIApp, origins: list[str]) -> ASGIApp:
-    """Let pages of these origins call the API and read its answers, errors too. Nothing rests on cookies."""
+    """Let pages of these origins call the API and read its answers, errors too.
+
+    They may send any header, as tracing and HTTP libraries add their own: nothing rests on cookies.
+    """
     if not origins:
         return app
     return CORSMiddleware(
-        app, allow_origins=origins, allow_methods=METHODS, allow_headers=TAKEN, expose_headers=SHOWN, max_age=3_600
+        app,
+        allow_origins=origins,
+        allow_methods=METHODS,
+        allow_headers=["*"],
+        allow_private_network=True,
+        expose_headers=SHOWN,
+        max_age=3_600,
     )

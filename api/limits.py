@@ -7,11 +7,12 @@ from contextlib import suppress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import from_error
+from api.errors import MAX_SHOWN, from_error
 from shared.errors import AppError, Malformed, TooLarge, Unsupported
 
 MAX_BODY = 1_000_000
 UPLOADS = "/api/v1/message/voice"
+JSON = frozenset({"application/json", "application/x-json", "text/json", "text/x-json"})
 FORMS = frozenset({"/api/v1/auth/login", "/api/v1/auth/token", "/login"})
 LINGER_S = 2.0
 LINGER_BYTES = 4_000_000
@@ -87,16 +88,19 @@ class BodyLimitMiddleware:
         if size <= MAX_BODY:
             size = await _read(receive, messages)
         error: AppError | None = None
-        is_json = _is_json(headers.get("content-type", "application/json"))
+        content_type = headers.get("content-type", "")
+        is_json = scope["path"] != UPLOADS and _is_json(content_type, headers)
         if size > MAX_BODY:
             error = TooLarge(f"The body is over {MAX_BODY:,} bytes.")
-        elif size and not _is_taken(scope["path"], headers.get("content-type", "application/json")):
-            error = Unsupported("Send JSON, with Content-Type: application/json.")
+        elif size and not (is_json or _reads_itself(scope["path"], content_type)):
+            error = Unsupported(_send_json(scope["path"], content_type))
         elif is_json and is_deep(b"".join(message.get("body", b"") for message in messages)):
             error = Malformed(f"The brackets of the body do not match, or are nested deeper than {MAX_DEPTH} levels.")
         if error:
             await from_error(error, scope["path"])(scope, receive, send)
             return
+        if is_json and content_type != "application/json":
+            MutableHeaders(scope=scope)["Content-Type"] = "application/json"  # FastAPI knows fewer names of it
         await self.app(scope, _replay(messages, receive), send)
 
 
@@ -122,13 +126,20 @@ def is_form(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
 
 
-def _is_taken(path: str, content_type: str) -> bool:
-    return path == UPLOADS or _is_json(content_type) or (path in FORMS and is_form(content_type))
+def _reads_itself(path: str, content_type: str) -> bool:
+    return path == UPLOADS or (path in FORMS and is_form(content_type))
 
 
-def _is_json(content_type: str) -> bool:
+def _is_json(content_type: str, headers: Headers) -> bool:
+    """Also without a type, but not from a page: any may send that, unasked, to a Parley on its visitor's machine."""
     kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
+    return kind in JSON or kind.endswith("+json") or (not content_type and "origin" not in headers)
+
+
+def _send_json(path: str, content_type: str) -> str:
+    form = " or a form" if path in FORMS else ""
+    sent = f"{content_type[:MAX_SHOWN]!r}" if content_type else "none"
+    return f"Send JSON{form}, and say so: Content-Type: application/json. The request has {sent}."
 
 
 async def _read(receive: Receive, messages: list[Message]) -> int:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -19,6 +20,8 @@ from api.head import HeadLimitMiddleware
 from api.headers import HeadersMiddleware, cors
 from api.lag import LoopLag
 from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
+from api.open_requests import OpenRequests
+from api.readiness import Readiness
 from api.retirement import Retirements
 from api.routes import (
     admin_job,
@@ -37,9 +40,11 @@ from api.routes import (
 from api.schemas.problem import Problem
 from api.state import Stores
 from api.waiting import look_again_forever
+from api.wire import HeadMethodMiddleware
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
+from shared.errors import Unavailable
 from shared.events import JobEvents
 from shared.limits import Limits
 from shared.passwords import Passwords
@@ -49,6 +54,8 @@ from shared.services.job import Budget
 from shared.storage import Storage
 from shared.tasks import end
 from shared.user_limits import UserLimits
+
+log = structlog.get_logger(__name__)
 
 START_S = 5.0  # how long the start waits for SQL to have the first administrator
 SECURITY = {
@@ -67,7 +74,8 @@ SECURITY = {
 DESCRIPTION = """Agents that people text or talk to: submit a text or a voice note, get a job back at once,
 poll it, wait on it or follow it, and play the stored mp3 reply.
 
-Times are RFC 3339 in UTC, ids are UUID7, errors are `application/problem+json` (RFC 9457)."""
+HEAD is answered wherever GET is. Times are RFC 3339 in UTC, ids are UUID7, languages are codes of ISO 639-1,
+errors are `application/problem+json` (RFC 9457)."""
 
 
 class _App(FastAPI):
@@ -87,7 +95,8 @@ class _App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette answers a bug of ours outside of all added middleware: what every answer gets lies around that."""
-        return HeadersMiddleware(cors(super().build_middleware_stack(), self._origins))
+        app = cors(super().build_middleware_stack(), self._origins)
+        return HeadMethodMiddleware(HeadersMiddleware(app, other_origins=bool(self._origins)))
 
 
 @asynccontextmanager
@@ -97,18 +106,20 @@ async def open_stores(
     """Open what the settings name, but for what the caller shares with others and closes itself."""
     own_queue = queue or Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     database = Database(settings.embedded_database_url, own_queue.after_commit)
-    events_ = JobEvents(own_queue.redis)
+    events_ = JobEvents(own_queue.redis, own_queue.outage)
     own_audio = audio or AudioPool()
     lag = LoopLag()
     events_.start()
     lag.start()
-    warming = asyncio.create_task(own_audio.warm())
+    warming = asyncio.create_task(_warm(own_audio))
     discarding: set[asyncio.Task[None]] = set()
     limits = Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     try:
         backlog = Backlog(settings.max_unfinished_jobs)
         budget = Budget(settings.max_attempts, settings.job_deadline, Tariff.of(settings))
         retirements = Retirements(budget.tariff, database)
+        blobs = Storage(settings.embedded_blob_url)
+        readiness = Readiness(database, own_queue, blobs, retirements)
         stores = Stores(
             settings=settings,
             database=database,
@@ -117,25 +128,30 @@ async def open_stores(
             uploads=Uploads(database),
             queue=own_queue,
             events=events_,
-            blobs=Storage(settings.embedded_blob_url),
+            blobs=blobs,
             audio=own_audio,
             backlog=backlog,
             lag=lag,
             budget=budget,
             retirements=retirements,
+            readiness=readiness,
             passwords=Passwords(),
             limits=limits,
             user_limits=UserLimits(limits),
+            open_requests=OpenRequests(database, events_),
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(stores))
+        checking = asyncio.create_task(stores.open_requests.check_forever())
         warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
         making = asyncio.create_task(make_first_admin(stores))
-        await asyncio.wait({making}, timeout=START_S)
+        marking = asyncio.create_task(readiness.stores["blobs"].answer())  # a new blob store gets its mark
+        await asyncio.wait({making, marking}, timeout=START_S)
         try:
             yield stores
         finally:
-            await end(looking, warning, making)
+            await end(looking, checking, warning, making, marking)
+            await readiness.close()
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
         await events_.close()
@@ -148,6 +164,13 @@ async def open_stores(
         await database.close()
         if queue is None:
             await own_queue.close()
+
+
+async def _warm(audio: AudioPool) -> None:
+    try:
+        await audio.warm()
+    except Unavailable as error:  # texts are taken all the same, and uploads told to come back
+        log.warning("audio.not_started", why=str(error.__cause__ or error))
 
 
 def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:

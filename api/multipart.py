@@ -78,9 +78,12 @@ class _Collector:
 async def read_events(request: Request, *, limit: int) -> AsyncIterator[Event]:
     """Yield the parts of a request as they come in, up to `limit` bytes; raises Unsupported, Malformed, TooLarge."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind != b"multipart/form-data" or not options.get(b"boundary"):
+    if kind != b"multipart/form-data":
         detail = "Send multipart/form-data with the fields session_id and file."
         raise Unsupported(detail)
+    if not options.get(b"boundary"):
+        detail = "The Content-Type names no boundary: let your HTTP client write it, which puts one between the parts."
+        raise Malformed(detail)
     try:
         collector = _Collector(options[b"boundary"])
         size = 0

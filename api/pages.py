@@ -42,15 +42,26 @@ router = APIRouter(include_in_schema=False)
 docs_router = APIRouter(include_in_schema=False)
 
 
-class OurFiles(StaticFiles):
+class ReleasedFiles(StaticFiles):
     """Files that change with a release and keep their names: a browser asks each time whether it has the newest."""
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """The file, or 304."""
+        answer = super().file_response(full_path, stat_result, scope, status_code)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
+
+
+class OurFiles(ReleasedFiles):
+    """The page's own."""
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
         """The file, or 304; with its own type."""
         answer = super().file_response(full_path, stat_result, scope, status_code)
-        answer.headers["Cache-Control"] = "no-cache"
         if answer.status_code == status_code:
             answer.headers["Content-Type"] = TYPES.get(Path(full_path).suffix, "text/plain; charset=utf-8")
         return answer
@@ -112,5 +123,5 @@ def install(app: FastAPI, *, docs: bool) -> None:
     app.include_router(router)
     if docs:
         app.include_router(docs_router)
-        app.mount(FILES, StaticFiles(directory=DOCS_FILES))
+        app.mount(FILES, ReleasedFiles(directory=DOCS_FILES))
     app.mount("/static", GZipMiddleware(ours))

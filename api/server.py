@@ -1,6 +1,7 @@
 """uvicorn, stopped by us: waiting clients are answered first, and the code after `serve()` does run."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +9,8 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from api.cut import CuttingProtocol
 from api.state import Stores
+from api.wire import WireProtocol
 from shared.config import Settings
 
 GRACE_S = 5
@@ -24,17 +25,26 @@ class _Server(uvicorn.Server):
 
 def bind(settings: Settings) -> socket.socket:
     """Listen on the port, so that early clients wait instead of failing; or exit with one clear line."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    host = settings.host.strip("[]")
     try:
-        taken.bind((settings.host, settings.port))
-    except OSError as error:
-        raise SystemExit(
-            f"Parley can't listen on {settings.host} port {settings.port}: {error.strerror}. Choose another with PORT."
-        ) from None
+        found = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, protocol, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)  # IPv4 if there is
+        taken = socket.socket(family, kind, protocol)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(place)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "that is no host name"
+        raise SystemExit(f"Parley can't listen on {host} port {settings.port}: {why}. {_hint(error)}") from None
     taken.listen(2_048)
     return taken
+
+
+def _hint(error: OSError | UnicodeError) -> str:
+    if isinstance(error, PermissionError):
+        return "Set PORT to one from 1024 on."
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "Choose another with PORT."
+    return "Set HOST to an address of this machine."
 
 
 async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stopping: asyncio.Event) -> None:
@@ -42,7 +52,8 @@ async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stoppi
     settings = stores.settings
     config = uvicorn.Config(
         app,
-        http=CuttingProtocol,
+        http=WireProtocol,
+        server_header=False,  # the proxy before it has its own
         log_config=None,
         access_log=False,
         proxy_headers=bool(settings.trusted_proxies),

@@ -1,5 +1,6 @@
 """A name and its password as they come in: as JSON, or as the form of OAuth2's password grant."""
 
+from codecs import BOM_UTF8
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -44,7 +45,7 @@ async def get_either(request: Request) -> tuple[str, SecretStr]:
     if is_form(request.headers.get("content-type", "")):
         return await get_form(request)
     try:
-        body = Credentials.model_validate_json(await request.body())
+        body = Credentials.model_validate_json((await request.body()).removeprefix(BOM_UTF8))
     except ValidationError as error:
         raise refused(error) from None
     return body.username, body.password

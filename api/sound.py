@@ -18,6 +18,7 @@ from shared.services import turn as turns
 from shared.services.job_view import JobView
 
 FIRST_SOUND_S = 60.0
+AHEAD = 32  # sentences that are looked for at once
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +65,13 @@ async def _sound(stores: Stores, *, owner_id: UUID, job_id: UUID) -> AsyncGenera
         if view.ended:
             yield await _rest(stores, view, sent)
             return
-        async with stores.database.read() as db:
-            spoken = await turns.spoken(db, job_id=job_id)
-        for key in sent.next_keys(spoken):
-            yield sent.add(await stores.blobs.read(key))
+        keys: list[str] | None = None
+        while keys is None or len(keys) == AHEAD:
+            async with stores.database.read() as db:
+                spoken = await turns.spoken(db, job_id=job_id, numbers=sent.to_read(view.job.attempt))
+            keys = sent.next_keys(spoken)
+            for key in keys:
+                yield sent.add(await stores.blobs.read(key))
     if not sent.size:
         raise _not_ready()
     raise StreamBrokenError
@@ -105,6 +109,11 @@ class _Sent:
     def digest(self) -> bytes:
         """The SHA-256 of all of it."""
         return self._hash.digest()
+
+    def to_read(self, attempt: int) -> range:
+        """The numbers of the next sentences, and in a later attempt of those that were sent: it may speak them anew."""
+        next_ = len(self._blob_ids) + 1
+        return range(1 if attempt > 1 else next_, next_ + AHEAD)
 
     def next_keys(self, spoken: dict[str, tuple[UUID, str]]) -> list[str]:
         """Keys of the sentences that follow what was sent, as far as there is no gap."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from api.backlog import Backlog
 from api.gathering import JobReader, Submits, Uploads
 from api.lag import LoopLag
+from api.open_requests import OpenRequests
+from api.readiness import Readiness
 from api.retirement import Retirements
 from shared.audio.pool import AudioPool
 from shared.config import Settings
@@ -39,7 +41,9 @@ class Stores:
     lag: LoopLag
     budget: Budget  # what each new job may use up
     retirements: Retirements
+    readiness: Readiness
     passwords: Passwords
     limits: Limits
     user_limits: UserLimits
+    open_requests: OpenRequests
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,16 +14,19 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.multipart import PartEnd, PartStart, read_events
+from api.schemas.strict import Flag
 from api.state import Stores
 from shared.audio.probe import probe
-from shared.errors import AppError, Invalid, TooLarge, Unavailable
+from shared.errors import AppError, Invalid, TooLarge, Unavailable, Unsupported
+from shared.iso_639 import LanguageCode
 from shared.models import Blob, BlobPurpose
-from shared.models.agent import LanguageCode
 from shared.services import blob as blobs
 from shared.services import session as sessions
 
 MAX_FIELD = 1_000
 MAX_FORM = 65_536  # boundaries and fields around the file
+BASE64 = re.compile(rb"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/_\s-]{40,}={0,2}\s*")
+JUDGED_BYTES = 80  # of a file that is no sound: what else it may be
 SPOOL_CHUNK = 256 * 1024
 DISCARD_S = 0.25  # how long the answer waits for it: with SQL away it would wait as long as it already has
 
@@ -36,7 +40,7 @@ class VoiceForm(BaseModel):
 
     session_id: UUID
     language: LanguageCode | None = None
-    reply_audio: bool = True
+    reply_audio: Flag = True
 
 
 class Upload(NamedTuple):
@@ -87,6 +91,7 @@ class _Reader:
         self._fields: dict[str, str] = {}
         self._hash = hashlib.sha256()
         self._size = 0
+        self._beginning = b""
         self.blob: Blob | None = None
 
     async def read(self) -> Upload:
@@ -99,7 +104,7 @@ class _Reader:
                 if not isinstance(event, PartStart):
                     continue
                 if event.name != "file":
-                    await self._read_field(event.name)
+                    await self._read_field(event)
                 elif seen_file:
                     raise _bad_field("file", "send one file")
                 elif "session_id" in self._fields:
@@ -113,9 +118,11 @@ class _Reader:
             blob = self.blob or await self._store(_chunks_of(spool))
         return Upload(form, blob, await self._look(blob))
 
-    async def _read_field(self, name: str) -> None:
+    async def _read_field(self, part: PartStart) -> None:
+        name = part.name
         if name not in VoiceForm.model_fields:
-            raise _bad_field(name, "Extra inputs are not permitted")
+            hint = "" if part.filename is None else ". The voice note goes into the field `file`."
+            raise _bad_field(name, "Extra inputs are not permitted", hint)
         value = bytearray()
         async for event in self._events:
             if isinstance(event, PartEnd):
@@ -132,6 +139,7 @@ class _Reader:
             if isinstance(event, PartEnd):
                 return
             chunk = bytes(event)  # type: ignore[arg-type]  # only bytes lie between a start and an end
+            self._beginning += chunk[: JUDGED_BYTES - len(self._beginning)]
             self._size += len(chunk)
             if self._size > self._limit:
                 raise self._too_large()
@@ -160,7 +168,12 @@ class _Reader:
 
     async def _look(self, blob: Blob) -> blobs.Content:
         async with self._stores.blobs.as_file(blob.key) as path:
-            sound = await self._stores.audio.run(probe, str(path), max_s=self._stores.settings.max_audio_s)
+            try:
+                sound = await self._stores.audio.run(probe, str(path), max_s=self._stores.settings.max_audio_s)
+            except (Unsupported, Invalid):
+                if BASE64.fullmatch(self._beginning):
+                    raise _bad_field("file", "is text in base64: send the bytes that it stands for") from None
+                raise
         return blobs.Content(sound.mime, sound.codec, sound.duration_s, self._size, self._hash.hexdigest())
 
     def _too_large(self) -> TooLarge:
@@ -172,5 +185,5 @@ async def _chunks_of(spool: IO[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _bad_field(name: str, message: str) -> AppError:
-    return Invalid(f"{name}: {message}", errors=[{"field": name, "message": message}])
+def _bad_field(name: str, message: str, hint: str = "") -> AppError:
+    return Invalid(f"{name}: {message}{hint}", errors=[{"field": name, "message": message}])

@@ -29,8 +29,8 @@ async def get_wait(
     ] = None,
 ) -> int:
     """Seconds to wait, from `Prefer`; 0 when it asks for none."""
-    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})", prefer or "", re.IGNORECASE | re.ASCII)
-    return min(int(found[1]), MAX_WAIT_S) if found else 0
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*(\"?)(\d{1,9})\1\s*(?:$|[,;])", prefer or "", re.IGNORECASE | re.ASCII)
+    return min(int(found[2]), MAX_WAIT_S) if found else 0
 
 
 Wait = Annotated[int, Depends(get_wait)]
@@ -104,7 +104,7 @@ async def look_again_forever(stores: Stores) -> None:
             async with stores.database.read() as db:
                 ended = await job_view.ended(db, watched)
         except Unavailable as error:
-            log.warning("waiting.store_away", code=error.code)
+            log.debug("waiting.store_away", code=error.code)
         except Exception:  # the loop must not die
             log.exception("waiting.broke")
         else:

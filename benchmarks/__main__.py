@@ -8,10 +8,24 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import answer, crowd, million, pickup, polls, start, submits, turns, voice, waiting, workers
+from benchmarks import (
+    answer,
+    crowd,
+    fairness,
+    long_jobs,
+    million,
+    pickup,
+    polls,
+    start,
+    submits,
+    turns,
+    voice,
+    waiting,
+    workers,
+)
 from benchmarks.figures import Row, measured, table
 
-QUESTIONS = (pickup, answer, turns, voice, crowd, waiting, polls, submits, workers, million, start)
+QUESTIONS = (pickup, answer, turns, voice, crowd, waiting, polls, long_jobs, submits, workers, fairness, million, start)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 CPUS = Path("/proc/cpuinfo")
 

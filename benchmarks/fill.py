@@ -6,9 +6,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
 
-from shared.models import Job, Message, Session, Step, Usage
+from shared.models import Job, Message, Session, Step, Usage, User
 
-NUMBERS = {Session: 1, Job: 2, Message: 3, Step: 4, Usage: 5}
+NUMBERS = {Session: 1, Job: 2, Message: 3, Step: 4, Usage: 5, User: 6}
 
 
 @dataclass(frozen=True)

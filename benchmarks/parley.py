@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self
 
@@ -177,7 +177,8 @@ def cpu_s() -> dict[str, float]:
     this = psutil.Process()
     used = defaultdict(float, clients=_cpu_s(this))
     for process in this.children():
-        used[_part(" ".join(process.cmdline()))] += sum(map(_cpu_s, _tree(process)))
+        with suppress(psutil.NoSuchProcess):  # what ended just now is counted no more
+            used[_part(" ".join(process.cmdline()))] += sum(map(_cpu_s, _tree(process)))
     return used
 
 
@@ -190,7 +191,10 @@ def per_turn(before: dict[str, float], turns: int) -> str:
 def memory_mb(pid: int) -> tuple[float, float]:
     """What a process and its children hold, in MB: all their resident pages, and each shared page counted once."""
     tree = _tree(psutil.Process(pid))
-    sizes = [process.memory_full_info() for process in tree]
+    sizes = []
+    for process in tree:
+        with suppress(psutil.NoSuchProcess):
+            sizes.append(process.memory_full_info())
     return sum(size.rss for size in sizes) / 1e6, sum(size.pss for size in sizes) / 1e6
 
 

@@ -115,6 +115,11 @@ class Catalogue:
         known = self._models.get((kind, str(ref)))
         return known or CatalogueModel.model_construct(id=str(ref), kind=kind)
 
+    def is_of_another_kind(self, kind: Role, ref: ModelRef) -> bool:
+        """Whether a model is known, and not for this role."""
+        kinds = {known for known, name in self._models if name == str(ref)}
+        return bool(kinds) and kind not in kinds
+
     def line(self, kind: Role, ref: ModelRef) -> list[CatalogueModel]:
         """A model and those that follow it, each when the one before has ended."""
         line = [self.get(kind, ref)]

@@ -7,9 +7,9 @@ from decimal import Decimal
 from functools import cached_property, lru_cache
 from ipaddress import ip_network
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import Annotated, Literal, NamedTuple, Self, get_args
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -21,18 +21,28 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
+from shared.database_url import database_url, sqlite_url
 from shared.models.user import Username
 from shared.money import MOST, PLACES, ZERO
 from shared.passwords import Password
 from shared.providers import DOES, OFFLINE, PRESETS, ROLES, ModelRef, Preset, Role, checked_key, checked_url, preset_of
+from shared.secret_files import SecretFiles, read_drivers_secrets
+from shared.store_urls import blob_url, redis_url
 
 DEFAULT_SECRETS = ("change-me", "changeme", "parley:parley@", "postgres:postgres@", "minioadmin")
 SECRET_FILE = "jwt_secret"  # noqa: S105 - its name, under DATA_DIR
 
-DRIVERS = {"postgresql": "asyncpg", "sqlite": "aiosqlite"}
-SCHEMES = {"redis_url": ("redis://", "rediss://", "unix://"), "blob_url": ("file:///", "s3://", "memory://")}
+DRIVERS = {"postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
 
 OPENAI_DEFAULTS: dict[Role, ModelRef] = {
     "chat": ModelRef("openai", "gpt-6-luna"),
@@ -56,6 +66,7 @@ class ProviderSettings(BaseModel):
 
     base_url: str | None = None
     api_key: SecretStr | None = None
+    api_key_file: Path | None = None  # `SecretFiles` reads it
 
 
 class ModelServer(NamedTuple):
@@ -82,6 +93,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
+    redis_password: SecretStr | None = None
     blob_url: SecretStr | None = None
 
     auth: Literal["on", "off"] = "off"
@@ -132,25 +144,50 @@ class Settings(BaseSettings):
     shutdown_grace: float = Field(20.0, ge=0)
     tts_concurrency: int = Field(6, ge=1)
 
+    @field_validator("data_dir")
+    @classmethod
+    def _is_a_path(cls, folder: Path) -> Path:
+        """A path is text, everywhere that it goes; `~` is the home of whoever runs this."""
+        try:
+            os.fspath(folder).encode()
+            return folder.expanduser()
+        except UnicodeEncodeError:
+            raise ValueError("must be UTF-8") from None
+        except RuntimeError:
+            raise ValueError("names the home of a user who is not there") from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no folder of secrets is named
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """A secret's file wins over its value, the environment over `.env`."""
+        named = [one for one in (env_settings, dotenv_settings) if isinstance(one, EnvSettingsSource)]
+        return init_settings, SecretFiles(settings_cls, *named), env_settings, dotenv_settings
+
     @field_validator("database_url")
     @classmethod
     def _knows_the_database(cls, url: SecretStr | None) -> SecretStr | None:
         """Take the URLs that hosts hand out, too: their drivers are ours to choose."""
         if url is None:
             return None
-        scheme, separator, rest = url.get_secret_value().partition("://")
-        driver = {"postgres": "postgresql", "postgresql": "postgresql", "sqlite": "sqlite"}.get(scheme.split("+")[0])
-        if not (driver and separator and rest):
-            raise ValueError("must be sqlite+aiosqlite:///… or postgresql+asyncpg://…")
-        return SecretStr(f"{driver}+{DRIVERS[driver]}://{rest}")
+        database_url(url.get_secret_value())
+        scheme, _, rest = url.get_secret_value().strip().partition("://")
+        return SecretStr(f"{DRIVERS[scheme.lower().partition('+')[0]]}://{rest}")
 
-    @field_validator("redis_url", "blob_url")
+    @field_validator("redis_url")
     @classmethod
-    def _knows_the_store(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        schemes = SCHEMES[str(info.field_name)]
-        if url and not url.get_secret_value().startswith(schemes):
-            raise ValueError(f"must start with {' or '.join(schemes)}")
-        return url
+    def _knows_the_queue(cls, url: SecretStr | None) -> SecretStr | None:
+        return url and SecretStr(redis_url(url.get_secret_value()))
+
+    @field_validator("blob_url")
+    @classmethod
+    def _knows_the_blobs(cls, url: SecretStr | None) -> SecretStr | None:
+        return url and SecretStr(blob_url(url.get_secret_value()))
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -182,10 +219,8 @@ class Settings(BaseSettings):
 
     @field_validator("openai_base_url", "wx_url", "wx_iam_url")
     @classmethod
-    def _is_http(cls, url: str | None) -> str | None:
-        if url and not url.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return url
+    def _is_http(cls, url: str | None, info: ValidationInfo) -> str | None:
+        return url and checked_url(str(info.field_name), url)
 
     @property
     def max_upload_bytes(self) -> int:
@@ -197,7 +232,7 @@ class Settings(BaseSettings):
         """Where SQL lives: `DATABASE_URL`, or a SQLite file under `DATA_DIR`."""
         if self.database_url:
             return self.database_url.get_secret_value()
-        return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'parley.db'}"
+        return sqlite_url(self.data_dir.resolve() / "parley.db")
 
     @property
     def embedded_blob_url(self) -> str:
@@ -216,18 +251,32 @@ class Settings(BaseSettings):
             return ZERO if self.env == "PRODUCTION" else None
         return None if self.default_balance == "unlimited" else self.default_balance
 
+    def make_data_dir(self) -> None:
+        """Make `DATA_DIR` unless it is there; raises SystemExit when it can't be written."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.data_dir):
+                pass
+        except OSError as error:
+            raise SystemExit(unwritable(self.data_dir, error)) from None
+
     @cached_property
     def signing_key(self) -> str:
         """What signs tokens: `JWT_SECRET`, or a secret made once and kept in `DATA_DIR`."""
         if self.jwt_secret:
             return self.jwt_secret.get_secret_value()
-        self.data_dir.mkdir(parents=True, exist_ok=True)
         path = self.data_dir / SECRET_FILE
-        with NamedTemporaryFile("w", dir=self.data_dir) as new, suppress(FileExistsError):  # readable by its owner only
-            new.write(secrets.token_hex(32))
-            new.flush()
-            os.link(new.name, path)  # whole, or not at all: others may start just now
-        return path.read_text()
+        try:
+            with suppress(FileNotFoundError):
+                return path.read_text()
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile("w", dir=self.data_dir) as new, suppress(FileExistsError):  # its owner's alone
+                new.write(secrets.token_hex(32))
+                new.flush()
+                os.link(new.name, path)  # whole, or not at all: others may start just now
+            return path.read_text()
+        except OSError as error:
+            raise SystemExit(unwritable(self.data_dir, error)) from None
 
     def model_refs(self, role: Role) -> tuple[ModelRef, ...]:
         """Who plays `role`, the first choice first: those named, else OpenAI's if it is configured, else offline."""
@@ -289,6 +338,17 @@ class Settings(BaseSettings):
             raise ValueError(f"AI_{role.upper()} names {ref.provider!r}, which can't {DOES[role]}")
 
     @model_validator(mode="after")
+    def _redis_has_its_password(self) -> Self:
+        """`REDIS_PASSWORD` is for a URL with a user and no password: any character may be in it."""
+        parts = urlsplit(self.redis_url.get_secret_value() if self.redis_url else "")
+        if self.redis_password and parts.username and parts.password is None:
+            user, _, host = parts.netloc.rpartition("@")
+            password = quote(self.redis_password.get_secret_value(), safe="")
+            netloc = f"{user.removesuffix(':')}:{password}@{host}"
+            self.redis_url = SecretStr(parts._replace(netloc=netloc).geturl())
+        return self
+
+    @model_validator(mode="after")
     def _admin_is_whole(self) -> Self:
         if bool(self.admin_username) != bool(self.admin_password):
             msg = "ADMIN_USERNAME and ADMIN_PASSWORD go together"
@@ -311,6 +371,7 @@ class Settings(BaseSettings):
             "WX_API_KEY": self.wx_api_key,
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
+            "REDIS_PASSWORD": self.redis_password,
             "BLOB_URL": self.blob_url,
             **{f"PROVIDERS__{name.upper()}__API_KEY": provider.api_key for name, provider in self.providers.items()},
         }
@@ -331,13 +392,32 @@ def _server(name: str, base_url: str | None, api_key: SecretStr | None) -> Model
     return ModelServer(url, checked_key(name, api_key.get_secret_value()) if api_key else None, preset)
 
 
+def unwritable(folder: Path, error: OSError) -> str:
+    """The line by which Parley ends when it can't use `DATA_DIR`."""
+    why = "it is a file, not a folder" if folder.is_file() else error.strerror
+    return f"Parley can't write to {str(folder.absolute())!r}: {why}. Set DATA_DIR to a folder that it may write."
+
+
+def _mistake(error: ErrorDetails) -> str:
+    """One line for one mistake, by the variable's name, without the value."""
+    cause = error.get("ctx", {}).get("error")
+    message = str(cause) if isinstance(cause, ValueError) else error["msg"]
+    name = "__".join(map(str, error["loc"])).upper()
+    return f"  {name}: {message}" if name else f"  {message}"
+
+
 @lru_cache
 def get_settings() -> Settings:
     """The process's settings. Exits with one clear line per mistake instead of a traceback."""
     try:
+        read_drivers_secrets()
         return Settings()
     except SettingsError as error:
         raise SystemExit(f"Parley can't read these settings: {error}") from None
     except ValidationError as error:
-        lines = [f"  {'__'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}" for e in error.errors()]
+        lines = [_mistake(one) for one in error.errors(include_input=False)]
         raise SystemExit("Parley can't start with these settings:\n" + "\n".join(lines)) from None
+    except OSError as error:
+        raise SystemExit(f"Parley can't read {str(Path('.env').absolute())!r}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SystemExit(f"Parley can't read {str(Path('.env').absolute())!r}: it is not UTF-8.") from None

@@ -1,6 +1,14 @@
 """Everything Parley refuses or fails at, as typed errors; `api/errors.py` maps each kind to its HTTP status."""
 
-from typing import Any
+import errno
+from typing import Any, Self
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+ROOM_S = 30.0
+
+
+class StartupError(Exception):
+    """Why this process can't start, in one sentence for the person who started it."""
 
 
 class AppError(Exception):
@@ -125,10 +133,22 @@ class TooMany(AppError):
 
 
 class Unavailable(AppError):
-    """A store that Parley needs is away or too busy."""
+    """A store that Parley needs is away or too busy.
+
+    Operators, not clients, read the rest: `state` says what it is in a word or two, `why` is the driver's message,
+    and with `is_lasting` trying again won't help.
+    """
 
     code = "unavailable"
     title = "Unavailable"
+    state = "away"
+    why = ""
+    is_lasting = False
+
+    def because(self, state: str, why: str, *, is_lasting: bool = False) -> Self:
+        """Add what an operator wants to know."""
+        self.state, self.why, self.is_lasting = state, why, is_lasting
+        return self
 
 
 class StorageFull(Unavailable):
@@ -136,6 +156,17 @@ class StorageFull(Unavailable):
 
     code = "storage_full"
     title = "No room left"
+
+
+def no_room(error: BaseException) -> Unavailable | None:
+    """What a disk that is full, or can only be read, means wherever it is met; None for any other error."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in FULL:
+        return StorageFull("There is no room left to store it.", retry_after=ROOM_S)
+    if error.errno == errno.EROFS:
+        return Unavailable("The disk can only be read.", retry_after=ROOM_S)
+    return None
 
 
 class Upstream(AppError):

@@ -7,7 +7,7 @@ again in SQL", and events that were lost are made up for from there.
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, Self
 from uuid import UUID
@@ -16,7 +16,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.queue import ENDED, JOB_CHANNEL, PASS_BY_S
+from shared.outage import Outage, first_line
+from shared.queue import ACCESS_CHANNEL, ENDED, JOB_CHANNEL, PASS_BY_S
 from shared.tasks import end
 
 RECONNECT_S = 0.5
@@ -151,14 +152,16 @@ class JobEvents:
     After a reconnect, a moment later, and at shutdown, everybody is woken.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, outage: Outage | None = None) -> None:
         self._redis = redis
+        self._outage = outage or Outage("redis", "")
         self._waiters: defaultdict[UUID, set[Waiter]] = defaultdict(set)
         self._feeds: dict[UUID, Feed] = {}
         self._task: asyncio.Task[None] | None = None
         self._reads: set[asyncio.Task[None]] = set()
         self.closing = False
         self.listening = False  # while it does, whoever is told anything hears it
+        self.on_access_changed: Callable[[UUID], None] = lambda _user_id: None
 
     def start(self) -> None:
         """Subscribe, and stay subscribed."""
@@ -208,16 +211,19 @@ class JobEvents:
         while True:
             try:
                 async with self._redis.pubsub() as pubsub:
-                    await pubsub.subscribe(JOB_CHANNEL)
+                    await pubsub.subscribe(JOB_CHANNEL, ACCESS_CHANNEL)
                     self.listening = True
+                    self._outage.worked(write=False)
                     self._wake_all()
                     asyncio.get_running_loop().call_later(PASSED_BY_S, self._wake_all)
                     while True:
                         message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=30)
-                        if message:
+                        if message and message["channel"] == ACCESS_CHANNEL.encode():
+                            self._tell_of_access(message["data"])
+                        elif message:
                             self._wake(message["data"])
             except (RedisError, OSError) as error:
-                log.warning("events.unreachable", error=type(error).__name__)
+                self._outage.failed(first_line(error))
                 self.listening = False
                 self._wake_all()
                 await asyncio.sleep(RECONNECT_S)
@@ -229,6 +235,10 @@ class JobEvents:
                 self._read(self._feeds.get(job_id))
             else:
                 self.wake(job_id, ended=data.endswith(ENDED))
+
+    def _tell_of_access(self, data: bytes) -> None:
+        with suppress(ValueError):  # as above
+            self.on_access_changed(UUID(data.decode()))
 
     def _wake_all(self) -> None:
         for job_id in self._waiters:

@@ -75,7 +75,7 @@ class Limits:
                         return await self._ask_redis(self._redis, rule, key, cost, count=count)
                     except (RedisError, OSError, TimeoutError) as error:
                         self._away_until = asyncio.get_running_loop().time() + PASS_BY_S
-                        log.warning("limits.redis_away", error=type(error).__name__)
+                        log.debug("limits.redis_away", error=type(error).__name__)
         return await _wait(self._memory, rule, key, cost, count=count)
 
     def _is_away(self) -> bool:

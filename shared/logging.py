@@ -7,12 +7,23 @@ import structlog
 from asgi_correlation_id import correlation_id
 
 from shared.config import Settings
+from shared.printable import escaped
+
+MANY_LINES = ("exception", "stack")
 
 
 def _request_id(_logger: object, _name: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
     """Put the id of the request under way on every line that is written for it."""
     if request_id := correlation_id.get():
         line["request_id"] = request_id
+    return line
+
+
+def _printable(_logger: object, _name: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Keep what a client or a server sent from steering the terminal; JSON escapes by itself."""
+    for key, value in line.items():
+        if isinstance(value, str):
+            line[key] = escaped(value, keep="\n\t" if key in MANY_LINES else "")
     return line
 
 
@@ -32,6 +43,7 @@ def setup_logging(settings: Settings) -> None:
             colors=sys.stderr.isatty(),
             exception_formatter=structlog.dev.plain_traceback,  # the default one prints local variables, secrets too
         )
+        shared.append(_printable)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -1,15 +1,17 @@
 """Money: exact decimals of US dollars, never floats."""
 
+import re
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer
 from sqlalchemy import BigInteger, Dialect
 from sqlalchemy.types import TypeDecorator
 
 PLACES = 10  # behind the point: a tenth of the price of one token at $0.001 per million
 UNIT = Decimal(1).scaleb(-PLACES)
 ZERO = Decimal(0)
+_PLAIN = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 MOST = 100_000_000  # dollars: a hundred million fit with room into the 64 bits of both databases
 
 
@@ -43,5 +45,14 @@ def plain(amount: Decimal) -> str:
 Dollars = Annotated[Decimal, PlainSerializer(plain, str, when_used="json")]
 """Dollars in an answer: a string, so that no reader makes a float of it."""
 
-Amount = Annotated[Dollars, Field(ge=0, le=MOST, max_digits=20, decimal_places=PLACES)]
-"""Dollars that a client may name."""
+
+def _plainly(amount: Any) -> Any:
+    """Python's decimals are read from much else: `true`, `1_000`, `1e3`, other scripts' digits, white space around."""
+    if isinstance(amount, bool) or (isinstance(amount, str) and not _PLAIN.fullmatch(amount)):
+        msg = 'must be an amount in plain digits, such as "12.50"'
+        raise ValueError(msg)
+    return amount
+
+
+Amount = Annotated[Dollars, Field(ge=0, le=MOST, max_digits=20, decimal_places=PLACES), BeforeValidator(_plainly)]
+"""Dollars that a client may name: a string of digits, or a number."""

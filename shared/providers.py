@@ -19,9 +19,9 @@ class ModelRef(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Split at the first slash; raises ValueError when a side is missing."""
+        """Split at the first slash; raises ValueError when a side is missing, or something in it can't be seen."""
         provider, _, model = text.strip().partition("/")
-        if not provider or not model:
+        if not provider or not model or not text.isprintable():
             msg = f"{text!r} is not of the form provider/model"
             raise ValueError(msg)
         return cls(provider.lower(), model)
@@ -113,13 +113,26 @@ def is_openai(base_url: str) -> bool:
 
 def checked_url(name: str, url: str) -> str:
     """A base URL without white space around it; raises ValueError, without the URL, for what can't be one."""
-    if not url.strip().startswith(("http://", "https://")):
-        msg = f"the base URL of {name!r} must start with http:// or https://"
+    url = url.strip()
+    wrong = ""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        wrong = "has a host or port that can't be one"
+    else:
+        if not url.lower().startswith(("http://", "https://")):
+            wrong = "must start with http:// or https://"
+        elif "@" in parts.netloc:
+            wrong = "must not hold a user name or password: the API key has a variable of its own"
+        elif not host:
+            wrong = "names no host"
+        elif "?" in url or "#" in url or not url.isprintable() or " " in url:
+            wrong = "must not hold a ?, a # or a space"
+    if wrong:
+        msg = f"the base URL of {name!r} {wrong}"
         raise ValueError(msg)
-    if "@" in urlsplit(url.strip()).netloc:
-        msg = f"the base URL of {name!r} must not hold a user name or password: the API key has a variable of its own"
-        raise ValueError(msg)
-    return url.strip()
+    return url
 
 
 def checked_key(name: str, key: str | None) -> str:

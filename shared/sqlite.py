@@ -5,12 +5,38 @@ transaction that waits for the loop between its statements holds SQLite's one wr
 names of aiosqlite: it is pinned.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
 import aiosqlite
+
+
+class FileLostError(OSError):
+    """The database's file was deleted or replaced: a process goes on in the old one, and what it writes is lost."""
+
+
+class File:
+    """The database's file, to be the same one as long as the process runs."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """Raises FileLostError when it is another one than at first."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - before each write: a Path costs more than the call
+        except (FileNotFoundError, NotADirectoryError):
+            identity = None
+        else:
+            identity = (found.st_dev, found.st_ino)
+        if self._identity is None:
+            self._identity = identity
+        elif identity != self._identity:
+            raise FileLostError("replaced" if identity else "deleted")
 
 
 def connect(database: str, *, timeout: float, **options: Any) -> aiosqlite.Connection:
@@ -52,6 +78,20 @@ class Connection(aiosqlite.Connection):
         """Write the transaction, if there is one."""
         if self._conn.in_transaction:
             await super().commit()
+
+    async def rewrite(self) -> None:
+        """Write a page of the database as it is, and commit it."""
+        await self._execute(self._patiently, self._rewrite)  # type: ignore[no-untyped-call]
+
+    def _rewrite(self) -> None:
+        self._conn.execute("BEGIN IMMEDIATE")
+        try:
+            number = self._conn.execute("PRAGMA user_version").fetchone()[0]
+            self._conn.execute(f"PRAGMA user_version = {number}")
+            self._conn.commit()
+        except sqlite3.Error:
+            self._conn.rollback()
+            raise
 
     def _patiently(self, function: Callable[..., None], *args: Any) -> None:
         self._conn.execute(f"PRAGMA busy_timeout={self._lock_timeout_ms}")

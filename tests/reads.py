@@ -9,10 +9,14 @@ _READ = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE
 
 
 @asynccontextmanager
-async def few_jobs_read(db: AsyncSession, most: int) -> AsyncIterator[None]:
-    """The block reads no more than `most` rows of jobs, planned as for a table too large to be read whole."""
+async def few_jobs_read(db: AsyncSession, most: int, *, known: bool = True) -> AsyncIterator[None]:
+    """The block reads no more than `most` rows of jobs, planned as for a table too large to be read whole.
+
+    Unless they are `known`, the planner has statistics of an empty table.
+    """
     connection = await db.connection()
-    await connection.exec_driver_sql("ANALYZE job")
+    if known:
+        await connection.exec_driver_sql("ANALYZE job")
     await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
     before = (await connection.exec_driver_sql(_READ)).scalar_one()
     yield

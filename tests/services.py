@@ -58,7 +58,7 @@ class Server:
     def __init__(self, command: list[str], port: int, folder: Path, user: str | None = None) -> None:
         self.port = port
         self._command = command
-        self._folder = folder
+        self.folder = self._folder = folder
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
 

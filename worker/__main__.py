@@ -1,5 +1,8 @@
 """`python -m worker` runs jobs until a signal, and ends at once at a second one; `check-models` tries each model."""
 
+import shared.start_signals  # noqa: F401 - before all that takes its time to import
+
+# isort: split
 import argparse
 import asyncio
 import sys
@@ -9,6 +12,7 @@ from shared.logging import setup_logging
 from shared.queue import Queue, open_redis
 from shared.run import run
 from shared.signals import stop_on_signals
+from shared.start import stop_unless_usable
 from worker.check_models import check_models
 from worker.main import serve
 
@@ -37,9 +41,11 @@ def main() -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    stopping = stop_on_signals()
+    await stop_unless_usable(settings)
     queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     try:
-        await serve(settings, queue, stopping=stop_on_signals())
+        await serve(settings, queue, stopping=stopping)
     finally:
         await queue.close()
 

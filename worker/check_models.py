@@ -11,6 +11,7 @@ from shared.audio import mp3
 from shared.audio.decode import wav_of
 from shared.config import Settings
 from shared.errors import AppError
+from shared.printable import escaped
 from worker.providers.base import (
     Audio,
     ChatMessage,
@@ -132,5 +133,6 @@ def _ms(seconds: float) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    shown = [[escaped(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in shown)

@@ -9,6 +9,7 @@ from arq.constants import job_key_prefix
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
+from shared.outage import Outage, first_line
 from shared.queue import TASK, WAKE_CHANNEL
 from shared.tasks import end
 
@@ -22,8 +23,9 @@ log = structlog.get_logger(__name__)
 class QueueLoop(Worker):
     """Polls the queue when a dispatch or a freed slot wakes it, and each half second for safety's sake."""
 
-    def __init__(self, **arq_options: Any) -> None:
+    def __init__(self, outage: Outage | None = None, **arq_options: Any) -> None:
         super().__init__(poll_delay=0, handle_signals=False, **arq_options)
+        self._outage = outage or Outage("redis", "")
         self._wake = asyncio.Event()
         self._taking = asyncio.Lock()
 
@@ -37,8 +39,9 @@ class QueueLoop(Worker):
                 try:
                     await self._poll_iteration()
                     wait_s = RECONNECT_S[0]
+                    self._outage.worked(write=False)
                 except (RedisError, OSError, TimeoutError) as error:
-                    log.warning("queue.unreachable", error=type(error).__name__)
+                    self._outage.failed(first_line(error))
                     await asyncio.sleep(wait_s)
                     wait_s = min(wait_s * 2, RECONNECT_S[1])
                     continue
@@ -65,10 +68,12 @@ class QueueLoop(Worker):
         """Take what a poll has found off the queue, as much as there is room for, in one round trip, and run it.
 
         Whoever removes an entry has it. arq would keep it there until its job has ended, to be looked at in every
-        poll; what becomes of it is SQL's business from here on.
+        poll; what becomes of it is SQL's business from here on. With more entries than room the queue is crowded, and
+        SQL says whose job is next (`shared/services/fairness.py`).
         """
         async with self._taking:
-            entries = [entry.decode() for entry in job_ids[: self.max_jobs - self.job_counter]]
+            room = self.max_jobs - self.job_counter
+            entries, crowded = [entry.decode() for entry in job_ids[:room]], len(job_ids) > room
             if not entries or not self.allow_pick_jobs:
                 return
             async with self.pool.pipeline(transaction=False) as pipe:
@@ -79,17 +84,20 @@ class QueueLoop(Worker):
             for entry, ours in zip(entries, removed, strict=True):
                 if not ours:
                     self._wake.set()  # there is room yet: look at once for what the others have left
-                elif entry not in self.tasks or self.tasks[entry].done():  # else it was sent again while it is claimed
+                else:
                     self.job_counter += 1
-                    self.tasks[entry] = task = asyncio.create_task(self._run(entry))
+                    task = asyncio.create_task(self._run(entry, crowded=crowded))
                     task.add_done_callback(self._ended)
+                    while entry in self.tasks:  # sent again: that one may run another job by now
+                        entry += "+"  # noqa: PLW2901 - its name among the tasks
+                    self.tasks[entry] = task
 
     def _running(self) -> list[asyncio.Task[Any]]:
         return [task for task in self.tasks.values() if not task.done()]
 
-    async def _run(self, entry: str) -> None:
+    async def _run(self, entry: str, *, crowded: bool) -> None:
         try:
-            await self.functions[TASK].coroutine(self.ctx, entry.partition(":")[0])
+            await self.functions[TASK].coroutine(self.ctx | {"crowded": crowded}, entry.partition(":")[0])
         except asyncio.CancelledError:
             return  # it has handed itself back; arq would raise this out of its loop
         except Exception:  # an entry that is not ours, or a mistake: neither may end the worker

@@ -17,6 +17,7 @@ from worker.loop import QueueLoop
 from worker.reconciler import reconcile_forever, sweep_forever
 from worker.state import Worker, open_worker
 from worker.tasks import run_job
+from worker.warm import warm
 
 NEVER = 10**9
 ROUND_S = 2.0  # for what reconciles to end its round: cut off while it opens, a connection is never closed
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 def make_loop(worker: Worker) -> QueueLoop:
     """The queue's side of a worker. Retries, timeouts and results are SQL's business, never arq's."""
     return QueueLoop(
+        worker.queue.outage,
         functions=[func(run_job, name=TASK, keep_result=0, timeout=NEVER, max_tries=NEVER)],
         redis_pool=worker.queue.redis,
         queue_name=QUEUE,
@@ -47,8 +49,13 @@ async def serve(
     database: Database | None = None,
     limits: Limits | None = None,
 ) -> None:
-    """Work until `stopping` is set; then finish, or hand back, what runs. Standalone shares what the API has."""
+    """Work until `stopping` is set; then finish, or hand back, what runs. Standalone shares what the API has.
+
+    Raises StartupError when something that every job needs can't be loaded.
+    """
     async with open_worker(settings, queue, audio, database, limits) as worker:
+        if not await _is_warm(worker, stopping):
+            return
         loop = make_loop(worker)
         parts = [asyncio.create_task(part) for part in (loop.main(), reconcile_forever(worker), sweep_forever(worker))]
         stop = asyncio.create_task(stopping.wait())
@@ -67,6 +74,18 @@ async def serve(
             if isinstance(error, Exception):
                 raise error
         log.info("worker.stopped", worker=str(worker.id))
+
+
+async def _is_warm(worker: Worker, stopping: asyncio.Event) -> bool:
+    """Load what jobs need; False when the worker was told to stop meanwhile."""
+    stop, warming = asyncio.create_task(stopping.wait()), asyncio.create_task(warm(worker.audio, worker.models))
+    try:
+        await asyncio.wait([stop, warming], return_when=asyncio.FIRST_COMPLETED)
+        if warming.done():
+            await warming
+    finally:
+        await end(stop, warming)
+    return not stopping.is_set()
 
 
 async def _leave(worker: Worker) -> None:

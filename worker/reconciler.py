@@ -10,10 +10,11 @@ import structlog
 from shared.db import off_the_loop
 from shared.errors import AppError, Unavailable
 from shared.services import blob as blobs
+from shared.services import fairness, overdue
 from shared.services import idempotency as keys
 from shared.services import login as logins
-from shared.services import overdue
 from shared.services import worker as workers
+from worker import health
 from worker.state import Worker
 
 BEAT_S = 5.0
@@ -32,19 +33,29 @@ async def reconcile_forever(worker: Worker) -> None:
         worker.due.clear()
         now = time.monotonic()
         try:
-            if now >= beat_at:
+            is_due = now >= beat_at
+            if is_due:
                 async with worker.database.write() as db:
                     await workers.beat(db, worker_id=worker.id, host=worker.host, pid=worker.pid)
                 beat_at = now + BEAT_S
             await reconcile(worker, reclaim=sight.is_clear(time.time()))
+            if is_due:
+                _note_health()
         except AppError as error:
             sight.lost()
-            log.warning("reconciler.store_away", code=error.code)
+            log.debug("reconciler.store_away", code=error.code)
         except Exception:  # the loop must not die
             log.exception("reconciler.broke")
         with suppress(TimeoutError):
             async with asyncio.timeout(worker.settings.reconcile_s * random.uniform(0.8, 1.2)):  # noqa: S311 - not for secrets
                 await worker.due.wait()
+
+
+def _note_health() -> None:
+    try:
+        health.beat()
+    except OSError as error:
+        log.warning("health.not_noted", error=error.strerror)
 
 
 class Sight:
@@ -74,7 +85,9 @@ class Sight:
 
 async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
     """Take back lost leases if `reclaim`, end what is overdue, dispatch what is due. Any number may run at once."""
-    rules = (overdue.expire_overdue, overdue.dispatch_due, blobs.give_up)
+    rules = [overdue.expire_overdue, overdue.dispatch_due, blobs.give_up]
+    if worker.settings.auth == "on":
+        rules.append(fairness.lead_every)
     for rule in (overdue.reclaim_lost, *rules) if reclaim else rules:
         async with worker.database.write() as db:
             await off_the_loop(db)
@@ -90,7 +103,7 @@ async def sweep_forever(worker: Worker) -> None:
             while await sweep(worker):
                 pass
         except AppError as error:
-            log.warning("sweep.store_away", code=error.code)
+            log.debug("sweep.store_away", code=error.code)
         except Exception:  # the loop must not die
             log.exception("sweep.broke")
         with suppress(TimeoutError):

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from shared import language
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.db import Database
@@ -56,10 +55,10 @@ async def open_worker(
     models = Models(settings)
     own_database = database or Database(settings.embedded_database_url, queue.after_commit)
     pool = audio or AudioPool()
-    warming = asyncio.gather(pool.warm(), asyncio.to_thread(language.warm))
     worker_id = uuid7()
     history = settings.max_chat_history_context - 1
-    claims = Claims(own_database, worker_id=worker_id, lease_s=settings.lease_s, history=history)
+    fair = settings.auth == "on"  # else all jobs are one account's
+    claims = Claims(own_database, worker_id=worker_id, lease_s=settings.lease_s, history=history, fair=fair)
     blobs, replies = Storage(settings.embedded_blob_url), Replies(own_database)
     own_limits = limits or Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     users = UserLimits(own_limits)
@@ -67,8 +66,6 @@ async def open_worker(
     try:
         yield Worker(settings, own_database, queue, blobs, pool, models, worker_id, claims, replies, users, circuits)
     finally:
-        warming.cancel()
-        await asyncio.gather(warming, return_exceptions=True)
         await models.close()
         if limits is None:
             await own_limits.close()

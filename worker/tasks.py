@@ -9,12 +9,13 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.errors import AppError, Unavailable, Upstream
+from shared.errors import AppError, Unavailable, Upstream, no_room
 from shared.services import lease as leases
 from shared.services import step as steps
 from shared.services.lease import CancelRequestedError, Claim, LeaseLostError
 from shared.services.turn import Turn
 from shared.tasks import finish
+from worker.gathering import Ticket
 from worker.state import Worker
 from worker.turn.run import run_turn
 from worker.turn.save import save
@@ -29,58 +30,66 @@ log = structlog.get_logger(__name__)
 
 
 async def run_job(ctx: dict[str, Any], job_id: str) -> None:
-    """Run one job of the queue. An entry whose job is not to be had, now or ever, is dropped without a word."""
+    """Run one job of the queue. An entry whose job is not to be had, now or ever, is dropped without a word.
+
+    When the queue is `crowded` it is whichever job is next: an entry is the right to a place, and says that one waits.
+    """
     worker: Worker = ctx["worker"]
     with structlog.contextvars.bound_contextvars(job_id=job_id):
-        turn = await _taken(worker, UUID(job_id))
-        if turn is None:
-            return
-        claim = turn.claim
-        log.info("job.claimed", attempt=claim.attempt)
-        try:
-            await _attempt(worker, turn)
-            log.info("job.attempt_ended", attempt=claim.attempt)
-        except LeaseLostError:
-            log.warning("job.lease_lost", attempt=claim.attempt)
-        except CancelRequestedError:
-            await _settle(worker, claim, None, turn)
-        except StepFailedError as failed:
-            await _settle(worker, claim, failed, turn)
-        except asyncio.CancelledError:
-            await finish(asyncio.create_task(_hand_back(worker, turn)))
-            raise
-        except AppError as error:
-            await _settle(worker, claim, StepFailedError(OUTSIDE, error), turn)
-        except Exception:  # whatever it is, the job must end and the worker must not
+        turn = await _taken(worker, Ticket(UUID(job_id), crowded=ctx.get("crowded", False)))
+    if turn:
+        with structlog.contextvars.bound_contextvars(job_id=str(turn.job.id)):
+            await _run(worker, turn)
+
+
+async def _run(worker: Worker, turn: Turn) -> None:
+    claim = turn.claim
+    log.info("job.claimed", attempt=claim.attempt)
+    try:
+        await _attempt(worker, turn)
+        log.info("job.attempt_ended", attempt=claim.attempt)
+    except LeaseLostError:
+        log.warning("job.lease_lost", attempt=claim.attempt)
+    except CancelRequestedError:
+        await _settle(worker, claim, None, turn)
+    except StepFailedError as failed:
+        await _settle(worker, claim, failed, turn)
+    except asyncio.CancelledError:
+        await finish(asyncio.create_task(_hand_back(worker, turn)))
+        raise
+    except AppError as error:
+        await _settle(worker, claim, StepFailedError(OUTSIDE, error), turn)
+    except Exception as error:  # whatever it is, the job must end and the worker must not
+        if not (unavailable := no_room(error)):
             log.exception("job.broke")
-            await _settle(worker, claim, StepFailedError(OUTSIDE, _ours()), turn)
+        await _settle(worker, claim, StepFailedError(OUTSIDE, unavailable or _ours()), turn)
 
 
 def _ours() -> AppError:
     return AppError("Something went wrong on our side. The job id finds it in the log.", code="internal")
 
 
-async def _taken(worker: Worker, job_id: UUID) -> Turn | None:
+async def _taken(worker: Worker, ticket: Ticket) -> Turn | None:
     """Claim a job and read its turn. A shutdown meanwhile hands it back; what can't be read ends the job."""
-    claiming = asyncio.create_task(_claim(worker, job_id))
+    claiming = asyncio.create_task(_claim(worker, ticket))
     try:
         return await asyncio.shield(claiming)
     except asyncio.CancelledError:
         if turn := await finish(claiming):
             await finish(asyncio.create_task(_hand_back(worker, turn)))
         raise
-    except Exception:  # as in `run_job`
+    except Exception:  # as in `_run`
         log.exception("job.broke")
         async with worker.database.write() as db:
-            claim = await leases.claim(db, job_id=job_id, worker_id=worker.id, lease_s=worker.settings.lease_s)
+            claim = await leases.claim(db, job_id=ticket.job_id, worker_id=worker.id, lease_s=worker.settings.lease_s)
         if claim:
             await _settle(worker, claim, StepFailedError(OUTSIDE, _ours()))
         return None
 
 
-async def _claim(worker: Worker, job_id: UUID) -> Turn | None:
+async def _claim(worker: Worker, ticket: Ticket) -> Turn | None:
     try:
-        return await worker.claims.take(job_id)
+        return await worker.claims.redeem(ticket)
     except (IntegrityError, LeaseLostError):
         return None  # another job of its session, or another suspect, is running: its end dispatches this one
     except Unavailable:

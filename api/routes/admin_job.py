@@ -34,9 +34,12 @@ async def list_all_jobs(
     page: Page,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     user_id: Annotated[UUID | None, Query(description="Only jobs of this user.")] = None,
+    include: job.Include = None,
 ) -> PageOf[AdminJobRead]:
-    """List everybody's jobs, newest first."""
-    views, next_cursor = await job_view.list_all(db, owner_id=user_id, status=status, page=page)
+    """List everybody's jobs, newest first; without their steps, unless `include=steps`."""
+    views, next_cursor = await job_view.list_all(
+        db, owner_id=user_id, status=status, page=page, steps=include == "steps"
+    )
     return PageOf(items=[AdminJobRead.of(view) for view in views], next_cursor=next_cursor)
 
 

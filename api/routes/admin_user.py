@@ -3,15 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api import credentials
-from api.deps import CurrentUser, DbRead, Deps, Page
+from api.deps import CurrentUser, DbRead, Deps, Page, see_through
 from api.schemas.headers import CREATED
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEM_403, PROBLEM_409, PROBLEMS
 from api.schemas.user import UserPatch, UserRead, UserWrite
+from api.state import Stores
 from shared.models import User, Username
+from shared.services import job as jobs
 from shared.services import user as users
 
 router = APIRouter(prefix="/admin/user", tags=["admin"], responses=PROBLEMS | PROBLEM_403)
@@ -45,15 +47,32 @@ async def get_user(user_id: UUID, db: DbRead) -> User:
     return await users.get(db, user_id=user_id)
 
 
-@router.patch("/{user_id}", response_model=UserRead, responses=PROBLEM_409)
+@router.patch("/{user_id}", response_model=UserRead, responses=PROBLEM_409, dependencies=[Depends(see_through)])
 async def change_user(user_id: UUID, body: UserPatch, admin_id: CurrentUser, stores: Deps) -> User:
-    """Change what a user may do and spend. Whom you disable, or give another password, is signed out everywhere.
+    """Change what a user may do and spend. Disabling a user or changing their password signs them out everywhere.
+
+    Disabling a user also cancels their queued and running jobs, unless `"jobs": "finish"` is sent with it. After a 503
+    send it again: some may not be cancelled yet.
 
     409 `reserved` for a balance below what jobs under way have reserved of it; 409 `last_admin` for what would leave
     nobody to administer; 409 `built_in` for a password of the built-in user.
     """
-    fields = body.model_dump(exclude_unset=True, exclude={"password"})
+    fields = body.model_dump(exclude_unset=True, exclude={"password", "jobs"})
     if body.password:
         fields["password_hash"] = await credentials.hashed(stores, body.password)
     async with stores.database.write() as db:
-        return await users.change(db, user_id=user_id, fields=fields, by=admin_id)
+        user = await users.change(db, user_id=user_id, fields=fields, by=admin_id)
+    if body.disabled and body.jobs == "cancel":
+        await _cancel_jobs(stores, user_id)
+        async with stores.database.read() as db:
+            user = await users.get(db, user_id=user_id)  # less is reserved
+    return user
+
+
+async def _cancel_jobs(stores: Stores, user_id: UUID) -> None:
+    async with stores.database.write() as db:
+        await users.await_begun(db, user_id=user_id)
+    left = True
+    while left:
+        async with stores.database.write() as db:
+            left = bool(await jobs.cancel_some(db, owner_id=user_id))

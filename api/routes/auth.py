@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from api import credentials, tokens
 from api.address import get_address
 from api.credentials import Known
-from api.deps import CurrentAccount, CurrentLogin, DbRead, Deps
+from api.deps import CurrentAccount, CurrentLogin, CurrentUser, DbRead, Deps, see_through
 from api.schemas.auth import NewUser, PasswordChange, RefreshRequest, Token, TokenPair
 from api.schemas.headers import CREATED
 from api.schemas.problem import PROBLEM_403, PROBLEM_409, PROBLEM_429, PROBLEMS
@@ -83,11 +83,11 @@ async def refresh(body: RefreshRequest, stores: Deps) -> TokenPair:
     return _pair(settings, renewed)
 
 
-@router.post("/logout", status_code=204, responses=PROBLEM_403)
-async def logout(login_id: CurrentLogin, stores: Deps) -> None:
-    """End this login: none of its tokens is good any more."""
+@router.post("/logout", status_code=204, responses=PROBLEM_403, dependencies=[Depends(see_through)])
+async def logout(user_id: CurrentUser, login_id: CurrentLogin, stores: Deps) -> None:
+    """End this login: none of its tokens is good any more, and what was begun with them is broken off."""
     async with stores.database.write() as db:
-        await logins.end(db, login_id=login_id)
+        await logins.end(db, owner_id=user_id, login_id=login_id)
 
 
 @router.get("/me", response_model=UserRead)
@@ -96,7 +96,7 @@ async def get_me(account: CurrentAccount, db: DbRead) -> User:
     return await users.get(db, user_id=account.id)
 
 
-@router.post("/password", responses={**PROBLEM_403, **PROBLEM_429})
+@router.post("/password", responses={**PROBLEM_403, **PROBLEM_429}, dependencies=[Depends(see_through)])
 async def change_password(
     body: PasswordChange, account: CurrentAccount, _: CurrentLogin, stores: Deps, address: Address
 ) -> TokenPair:

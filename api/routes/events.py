@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.deps import CurrentUser, Deps
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
 async def get_own_job_id(job_id: UUID, user_id: CurrentUser, stores: Deps) -> UUID:
     """The id in the path, once it is known to be the asker's: later is too late for a 404."""
-    await stores.jobs.get(owner_id=user_id, job_id=job_id)
+    await stores.jobs.state(owner_id=user_id, job_id=job_id)
     return job_id
 
 
@@ -33,7 +33,12 @@ async def get_last_event(
     return None
 
 
-@router.get("/{job_id}/events", response_class=EventSourceResponse)
+async def keep_out_of_caches(response: Response) -> None:
+    """FastAPI's own `no-cache` lets a shared cache store the stream."""
+    response.headers["Cache-Control"] = "no-store"
+
+
+@router.get("/{job_id}/events", response_class=EventSourceResponse, dependencies=[Depends(keep_out_of_caches)])
 async def stream_job_events(
     job_id: Annotated[UUID, Depends(get_own_job_id)],
     user_id: CurrentUser,

@@ -1,6 +1,6 @@
 """Jobs: polling, waiting, cancelling, and fetching what came out."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
@@ -12,6 +12,7 @@ from api.schemas import headers
 from api.schemas.job import JobRead
 from api.schemas.page import PageOf
 from api.schemas.problem import PROBLEM_409, PROBLEM_416, PROBLEMS, Responses
+from api.schemas.strict import Flag
 from api.sound import stream_reply
 from api.state import Stores
 from api.waiting import POLL_S, Wait, headers_of, wait_for_job
@@ -26,6 +27,7 @@ from shared.user_limits import refuse
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
 
+Include = Annotated[Literal["steps"] | None, Query(description="`steps`: show each job's steps and their number, too.")]
 POLLED: Responses = {
     200: {"headers": headers.JOB},
     304: {"description": "Nothing has changed.", "headers": headers.JOB},
@@ -39,9 +41,12 @@ async def list_jobs(
     page: Page,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     session_id: Annotated[UUID | None, Query(description="Only jobs of this session.")] = None,
+    include: Include = None,
 ) -> PageOf[JobRead]:
-    """List your jobs, newest first."""
-    views, next_cursor = await job_view.list_(db, owner_id=user_id, status=status, session_id=session_id, page=page)
+    """List your jobs, newest first; without their steps, unless `include=steps`."""
+    views, next_cursor = await job_view.list_(
+        db, owner_id=user_id, status=status, session_id=session_id, page=page, steps=include == "steps"
+    )
     return PageOf(items=[JobRead.of(view) for view in views], next_cursor=next_cursor)
 
 
@@ -88,12 +93,13 @@ async def get_job_audio(
     user_id: CurrentUser,
     stores: Deps,
     conditions: Conditional,
-    stream: Annotated[bool, Query(description="Send the mp3 as it is made, from its first sentence on.")] = False,  # noqa: FBT002 - a query parameter
+    stream: Annotated[Flag, Query(description="Send the mp3 as it is made, from its first sentence on.")] = False,  # noqa: FBT002 - a query parameter
 ) -> Response:
     """Fetch the spoken reply as mp3; takes a Range. While the job runs: 409 `not_ready` with Retry-After.
 
     With `stream=1` it is sent while it is made, to its end, without a length or ranges. When the attempt that makes it
-    fails, the connection breaks off: what came so far is not the whole reply.
+    fails, the connection breaks off: what came so far is not the whole reply. A reply with nothing to say, such as a
+    lone emoji, has no sound: 404 `no_audio`.
     """
     if stream:
         return await stream_reply(stores, owner_id=user_id, job_id=job_id)

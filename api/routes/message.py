@@ -55,9 +55,19 @@ VOICE_FORM = {
     "required": ["session_id", "file"],
     "additionalProperties": False,
     "properties": {
-        "session_id": {"type": "string", "format": "uuid", "description": "Send it before the file."},
+        "session_id": {
+            "type": "string",
+            "format": "uuid",
+            "description": "Send it before the file.",
+            "examples": ["01936b2e-0000-7000-8000-000000000000"],
+        },
         "file": {"type": "string", "format": "binary", "description": "The voice note: any common audio format."},
-        "language": {"type": "string", "pattern": "^[a-z]{2}$", "description": "What is spoken, if you know."},
+        "language": {
+            "type": "string",
+            "pattern": "^([a-z]{2})?$",
+            "description": "The ISO 639-1 code of what is spoken; empty if you don't know.",
+            "examples": [""],  # Swagger sends it as it is, and would make one up from the pattern
+        },
         "reply_audio": {"type": "boolean", "default": True, "description": "Speak the reply too."},
     },
     "examples": [{"session_id": "01936b2e-0000-7000-8000-000000000000", "language": "en", "reply_audio": True}],

@@ -1,12 +1,12 @@
 """What was used, and what it cost."""
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from api.deps import CurrentUser, DbRead, Page
 from api.schemas.problem import PROBLEMS
+from api.schemas.strict import Day
 from api.schemas.usage import UsagePage, UsageRead, UsageSums
 from shared.services import usage as usages
 from shared.services.usage import UsageBy
@@ -22,8 +22,8 @@ async def get_usage(
     db: DbRead,
     page: Page,
     by: Annotated[UsageBy, Query(description="What to add it up by.")] = UsageBy.DAY,
-    first: Annotated[date | None, Query(alias="from", description="From this day of UTC on.")] = None,
-    last: Annotated[date | None, Query(alias="to", description="To this day of UTC, included.")] = None,
+    first: Annotated[Day | None, Query(alias="from", description="From this day of UTC on.")] = None,
+    last: Annotated[Day | None, Query(alias="to", description="To this day of UTC, included.")] = None,
 ) -> UsagePage:
     """See what you used and what it cost, by day, model, agent or session, the latest first.
 

@@ -35,8 +35,16 @@ class AgentPatch(AgentBase):
 
 
 class AgentRead(AgentBase):
-    """An agent as stored."""
+    """An agent as stored. What is written today is held to more than what was written before."""
 
+    name: str
+    ai_chat: str | None
+    ai_stt: str | None
+    ai_tts: str | None
+    voice: str | None
+    voices: dict[str, str]
+    languages: list[str]
+    language: str | None
     id: UUID
     created_at: datetime
     updated_at: datetime

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from api.schemas.strict import Moment
 from shared.models import Scope
 from shared.models.row import Name
 
@@ -38,7 +39,7 @@ class KeyWrite(BaseModel):
 
     name: Annotated[Name, Field(max_length=100)]
     scopes: list[Scope] = Field(default=[Scope.READ, Scope.WRITE], min_length=1, max_length=10)
-    expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
+    expires_at: Annotated[Moment, AfterValidator(_in_utc)] | None = None
 
 
 class KeyRead(BaseModel):

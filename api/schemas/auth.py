@@ -36,8 +36,8 @@ class PasswordForm(BaseModel):
         json_schema_extra={"examples": [{"grant_type": "password", **CREDENTIALS}], "additionalProperties": True}
     )
 
-    username: Username
-    password: GivenPassword
+    username: Username = Field(examples=[CREDENTIALS["username"]])  # Swagger fills a form in field by field
+    password: GivenPassword = Field(examples=[CREDENTIALS["password"]])
     grant_type: Literal["password"] = "password"
 
 

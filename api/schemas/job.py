@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from api.schemas.message import FINISH_REASON, PREFIX, AudioRead
-from shared.models import JobStatus, MessageKind, Step, StepStatus
-from shared.services.job_view import JobView
+from shared.models import JobStatus, MessageKind, StepStatus
+from shared.services.job_view import MOST_STEPS, JobView, StepView
 
 EXAMPLE: JsonDict = {
     "id": "01936b2e-0000-7000-8000-000000000003",
@@ -20,6 +20,7 @@ EXAMPLE: JsonDict = {
     "queue_position": 0,
     "session_id": "01936b2e-0000-7000-8000-000000000001",
     "message_id": "01936b2e-0000-7000-8000-000000000002",
+    "step_count": 1,
     "steps": [
         {
             "name": "transcribe",
@@ -69,6 +70,10 @@ ADMIN_EXAMPLE: JsonDict = EXAMPLE | {
 }
 
 
+def _is_left_out(value: object) -> bool:
+    return value is None
+
+
 class StepRead(BaseModel):
     """A finished step; `duration_ms` in milliseconds, `model` as `provider/model`."""
 
@@ -79,7 +84,7 @@ class StepRead(BaseModel):
     model: str | None
 
     @classmethod
-    def of(cls, step: Step) -> "StepRead":
+    def of(cls, step: StepView) -> "StepRead":
         """The step as clients see it."""
         model = f"{step.provider}/{step.model}" if step.provider and step.model else step.provider
         return cls(name=step.name, status=step.status, attempt=step.attempt, duration_ms=step.duration_ms, model=model)
@@ -132,7 +137,14 @@ class JobFacts(BaseModel):
     queue_position: int
     session_id: UUID | None
     message_id: UUID | None
-    steps: list[StepRead]
+    step_count: int | None = Field(
+        default=None, exclude_if=_is_left_out, description="All finished steps. Left out of lists, like `steps`."
+    )
+    steps: list[StepRead] | None = Field(
+        default=None,
+        exclude_if=_is_left_out,
+        description=f"The first {MOST_STEPS} finished steps. Left out of lists unless `include=steps`.",
+    )
     result: JobWords | None
     error: dict[str, Any] | None = Field(description="A problem, when the job failed.")
     created_at: datetime
@@ -190,7 +202,8 @@ def _facts(view: JobView) -> dict[str, Any]:
         "queue_position": view.queue_position,
         "session_id": job.session_id,
         "message_id": view.message.id if view.message else None,
-        "steps": [StepRead.of(step) for step in view.steps],
+        "step_count": view.step_count,
+        "steps": None if view.steps is None else [StepRead.of(step) for step in view.steps],
         "error": job.error,
         "created_at": job.created_at,
         "started_at": job.started_at,

@@ -28,8 +28,10 @@ class SessionPatch(SessionBase):
 
 
 class SessionRead(SessionBase):
-    """A session as stored."""
+    """A session as stored. What is written today is held to more than what was written before."""
 
+    name: str
+    language: str | None
     id: UUID
     last_activity_at: datetime
     created_at: datetime

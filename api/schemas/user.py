@@ -1,14 +1,15 @@
 """Bodies of users."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from api.schemas.auth import CREDENTIALS, NewUser
 from api.schemas.patch import not_null
+from api.schemas.strict import YesOrNo
 from shared.models import UserRole
 from shared.models.agent import ModelName
 from shared.money import Amount, Dollars
@@ -33,7 +34,7 @@ EXAMPLE: JsonDict = {
     "updated_at": "2026-11-20T09:00:00Z",
 }
 
-Limit = Annotated[int, Field(ge=1, le=MOST)]
+Limit = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Named = Annotated[ModelName, AfterValidator(lambda name: str(ModelRef.parse(name)))]  # as the catalogue spells it
 
 
@@ -79,7 +80,10 @@ class UserPatch(BaseModel):
     )
 
     password: Annotated[Password | None, AfterValidator(not_null)] = None
-    disabled: Annotated[bool | None, AfterValidator(not_null)] = None
+    disabled: Annotated[YesOrNo | None, AfterValidator(not_null)] = None
+    jobs: Literal["cancel", "finish"] = Field(
+        default="cancel", description="With `disabled` true: what becomes of the user's unfinished jobs."
+    )
     role: Annotated[UserRole | None, AfterValidator(not_null)] = None
     balance: Amount | None = Field(default=None, description="In dollars; null: no limit.")
     allowed_models: list[Named] | None = Field(
@@ -89,3 +93,10 @@ class UserPatch(BaseModel):
     jobs_at_a_time: Limit | None = Field(default=None, description="Null: the server's own.")
     audio_minutes_per_day: Limit | None = Field(default=None, description="Null: the server's own.")
     tokens_per_day: Limit | None = Field(default=None, description="Null: the server's own.")
+
+    @model_validator(mode="after")
+    def _jobs_of_the_disabled(self) -> Self:
+        if "jobs" in self.model_fields_set and not self.disabled:
+            msg = "jobs goes with disabled: true"
+            raise ValueError(msg)
+        return self

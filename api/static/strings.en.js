@@ -297,6 +297,7 @@ export default {
   "failed.insufficient_balance": "Your balance was used up. Ask an administrator to raise it, then retry.",
   "failed.model_not_found": "The agent's model does not exist any more. Choose another one in the agent's settings, then retry.",
   "failed.model_not_allowed": "Your account may not use this agent's model. Choose another one in the agent's settings, then retry.",
+  "failed.transcript_too_long": "The speech recogniser sent more words than the voice note can hold. Retry, or choose another model in the agent's settings.",
   "failed.upstream_error": "The model's server failed. Retry in a moment.",
   "failed.upstream_unreachable": "The model's server can't be reached. Retry in a moment.",
   "failed.upstream_timeout": "The model took too long. Retry in a moment.",

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
@@ -15,7 +15,7 @@ from shared.audio.sniff import HEAD_BYTES, sniff
 from shared.errors import AppError, Invalid
 
 BIT_RATE = 64_000
-MAX_SPEECH_S = 3_600.0
+MAX_SPEECH_S = 1_200.0  # of one sentence: 4,096 characters are read in ten minutes at most
 # Encoders begin and end each sentence with this much silence of their own.
 JOINT_S = 0.066
 GAP_S = 0.2
@@ -57,10 +57,11 @@ def encoded_frames(pcm: bytes, *, rate: int) -> Iterator[bytes]:
             yield bytes(packet)
 
 
-def to_mp3(data: bytes, *, format: Literal["mp3", "pcm", "wav"], rate: int) -> bytes:  # noqa: A002 - the field's word
+def to_mp3(data: bytes, *, format: str, rate: int) -> bytes:  # noqa: A002 - the field's word
     """Return as bare mp3 frames what a speech provider sent, whatever it was asked for.
 
-    Clean mp3 is kept bit for bit without tags and Info header; `rate` is that of pcm. Raises `Invalid` (bad_speech).
+    Clean mp3 is kept bit for bit without tags and Info header. Only pcm must be called so, and its `rate` told.
+    Raises `Invalid` (bad_speech).
     """
     clean = mp3_frames.split(data)
     if clean is not None:

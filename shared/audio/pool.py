@@ -97,7 +97,7 @@ class AudioPool:
         if lane.pid is None:
             try:
                 lane.pid = await asyncio.wait_for(asyncio.wrap_future(lane.submit(child.ready)), _START_S)
-            except (BrokenProcessPool, TimeoutError) as error:
+            except (RuntimeError, OSError) as error:  # broken, too late, no room for a process or a thread
                 await asyncio.to_thread(lane.end)
                 message = "The audio processes do not start."
                 raise Unavailable(message, code="audio_busy", retry_after=1.0) from error

@@ -9,21 +9,21 @@ from sqlalchemy import JSON, Index
 from sqlalchemy import Text as SqlText
 from sqlmodel import Field, SQLModel
 
-from shared.models.row import Name, Row, Text
+from shared.iso_639 import LanguageCode
+from shared.models.row import Name, OneLine, Row, Text
 
-ModelName = Annotated[Text, StringConstraints(pattern=r"^[^/\s,]+/[^\s,]+$", max_length=200)]
+ModelName = Annotated[OneLine, StringConstraints(pattern=r"^[^/\s,]+/[^\s,]+$", max_length=200)]
 _MODEL_NAMES = re.compile(r"[^/\s,]+/[^\s,]+( *, *[^/\s,]+/[^\s,]+)*")
 
 
 def _names_models(text: str) -> str:
-    if not _MODEL_NAMES.fullmatch(text):
+    if not _MODEL_NAMES.fullmatch(text) or not text.isprintable():
         msg = "must name models as provider/model, separated by commas"
         raise ValueError(msg)
     return text
 
 
-ModelNames = Annotated[Text, StringConstraints(max_length=200), AfterValidator(_names_models)]
-LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+ModelNames = Annotated[OneLine, StringConstraints(max_length=200), AfterValidator(_names_models)]
 VoiceName = Annotated[Name, StringConstraints(max_length=100)]
 MOST_LANGUAGES = 50
 ALONG = "or several, separated by commas: the first that answers; null: the server's."

@@ -55,6 +55,9 @@ TRANSITIONS: dict[JobStatus, tuple[JobStatus, ...]] = {
 _RUNNING = text("status = 'running'")
 _QUEUED = text("status = 'queued'")
 _WAITING = text("status = 'queued' AND run_at IS NULL")
+_WAITS = text("waits_since IS NOT NULL")
+_LEADING = text("leads_since IS NOT NULL")
+_LEASED = text("lease_expires_at IS NOT NULL")
 _UNFINISHED = text("status IN ('queued', 'running')")
 POISON_LEASES = 3
 _SUSPECT_RUNNING = text(f"status = 'running' AND lost_leases >= {POISON_LEASES - 1}")
@@ -67,6 +70,9 @@ class Job(Row, table=True):
     crashes and transient errors may still use up. `dispatch_no` makes each queue entry's id new. `worker_id` had
     it last. A job that one more lost lease would end is a suspect: a worker runs one of them at a time, so that a
     job that kills its worker can't take along, three times, those that happened to run beside it.
+
+    `waits_since` is `created_at` while it is dispatched, `leads_since` the same while it is the oldest of its account,
+    as far as is known: by these two it is found whose job is next (`shared/services/fairness.py`).
 
     `reserved` is what its owner's balance holds back for it until it ends, null when nothing is; `charged` is what it
     has cost so far.
@@ -87,6 +93,8 @@ class Job(Row, table=True):
     cancel_requested: bool = False
     dispatch_no: int = 1
     dispatched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    waits_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    leads_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     run_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     worker_id: UUID | None = None
     lease_token: UUID | None = None
@@ -118,6 +126,9 @@ class Job(Row, table=True):
         Index("ix_job_owner_unfinished", "owner_id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
         Index("ix_job_queued", "dispatched_at", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
         Index("ix_job_waiting", "created_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
+        Index("ix_job_waits", "owner_id", "waits_since", sqlite_where=_WAITS, postgresql_where=_WAITS),
+        Index("ix_job_leading", "leads_since", sqlite_where=_LEADING, postgresql_where=_LEADING),
+        Index("ix_job_running", "owner_id", sqlite_where=_LEASED, postgresql_where=_LEASED),
         Index("ix_job_lease", "lease_expires_at", sqlite_where=_RUNNING, postgresql_where=_RUNNING),
         Index("ix_job_unfinished", "session_id", "seq", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     )

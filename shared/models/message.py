@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import ColumnElement, Index, TypeDecorator, func
 from sqlalchemy import Text as SqlText
 from sqlmodel import Field
 
 from shared.models.row import Row, stored
+
+MAX_TEXT_CHARS = 1_000_000
+"""Of one message, whoever said it."""
 
 
 class MessageRole(StrEnum):
@@ -25,6 +28,16 @@ class MessageKind(StrEnum):
     VOICE = "voice"
 
 
+class ShownText(TypeDecorator[str]):
+    """Text of which no more than `MAX_TEXT_CHARS` are read: what an earlier release stored may be longer."""
+
+    impl = SqlText
+    cache_ok = True
+
+    def column_expression(self, column: ColumnElement[str]) -> ColumnElement[str]:
+        return func.substr(column, 1, MAX_TEXT_CHARS, type_=self)
+
+
 class Message(Row, table=True):
     """`text` is null until a voice note is transcribed, empty when it held no speech.
 
@@ -38,7 +51,7 @@ class Message(Row, table=True):
     seq: int
     role: MessageRole = Field(sa_type=stored(MessageRole))
     kind: MessageKind = Field(sa_type=stored(MessageKind))
-    text: str | None = Field(default=None, sa_type=SqlText)
+    text: str | None = Field(default=None, sa_type=ShownText)
     language: str | None = Field(default=None, max_length=2)
     finish_reason: str | None = Field(default=None, max_length=20)
     reasoning: str | None = Field(default=None, sa_type=SqlText)

@@ -12,6 +12,7 @@ from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
 from shared.db import UtcDateTime, db_now
+from shared.printable import CONTROL
 
 
 class Row(SQLModel):
@@ -63,11 +64,27 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _one_line(text: str) -> str:
+    if not CONTROL.isdisjoint(text):
+        msg = "must not hold control characters, line breaks or marks that turn the direction of writing"
+        raise ValueError(msg)
+    return text
+
+
 Text = Annotated[str, AfterValidator(_storable)]
 """Any text that both databases can hold."""
 
 Spoken = Annotated[Text, AfterValidator(_not_blank)]
 """Text that says something."""
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_storable)]
+OneLine = Annotated[Text, AfterValidator(_one_line)]
+"""Text that is safe in a terminal and a list: nothing in it moves the cursor, or what stands around it."""
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    AfterValidator(_storable),
+    AfterValidator(_one_line),
+    AfterValidator(_not_blank),
+]
 """A name without space around it."""

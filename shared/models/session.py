@@ -8,15 +8,15 @@ from sqlalchemy import Text as SqlText
 from sqlmodel import Field, SQLModel
 
 from shared.db import UtcDateTime, db_now
-from shared.models.agent import LanguageCode
-from shared.models.row import Row, Text
+from shared.iso_639 import LanguageCode
+from shared.models.row import OneLine, Row, Text
 
 
 class SessionBase(SQLModel):
     """What a client says of a session."""
 
     agent_id: UUID
-    name: Text = Field(default="", max_length=200, schema_extra={"examples": ["Room 12"]})
+    name: OneLine = Field(default="", max_length=200, schema_extra={"examples": ["Room 12"]})
     prompt: Text = Field(
         default="", max_length=32_000, sa_type=SqlText, description="Added to the agent's prompt, here only."
     )

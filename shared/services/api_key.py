@@ -10,16 +10,16 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import String, bindparam, func, or_
+from sqlalchemy import String, Uuid, bindparam, func, or_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.config import Settings
-from shared.db import db_now
+from shared.db import AccessChanged, after_commit, db_now
 from shared.errors import Forbidden, Invalid, NotFound
 from shared.models import ApiKey, Scope, User, table
-from shared.services.page import PageRequest, newest_first
-from shared.services.user import ACCOUNT, Account, account_of
+from shared.services.page import PageRequest, batches, newest_first, padded
+from shared.services.user import ACCOUNT, SCOPES, Account, account_of
 
 PREFIX = "parley_"
 PREFIX_LENGTH = len(PREFIX) + 8
@@ -27,15 +27,20 @@ SECRET_BYTES = 32
 FORM = re.compile(rf"{PREFIX}[A-Za-z0-9]{{8}}_[\w-]{{43}}", re.ASCII)
 
 _key, _user = table(ApiKey), table(User)
+_is_good = (
+    _key.c.revoked_at.is_(None),
+    or_(_key.c.expires_at.is_(None), _key.c.expires_at > db_now()),
+    ~_user.c.disabled,
+)
 _ACCOUNT = (
-    select(*ACCOUNT, _key.c.hash, _key.c.scopes)  # type: ignore[call-overload]  # typed for four at most
+    select(*ACCOUNT, _key.c.id.label("key_id"), _key.c.hash, _key.c.scopes)  # type: ignore[call-overload]  # typed for four at most
     .join(_key, _key.c.owner_id == _user.c.id)
-    .where(
-        _key.c.prefix == bindparam("prefix", type_=String()),
-        _key.c.revoked_at.is_(None),
-        or_(_key.c.expires_at.is_(None), _key.c.expires_at > db_now()),
-        ~_user.c.disabled,
-    )
+    .where(_key.c.prefix == bindparam("prefix", type_=String()), *_is_good)
+)
+_SCOPES = (
+    select(_key.c.id, _user.c.role, _key.c.scopes)
+    .join(_user, _key.c.owner_id == _user.c.id)
+    .where(_key.c.id.in_(bindparam("keys", type_=Uuid(), expanding=True)), *_is_good)
 )
 
 
@@ -53,7 +58,16 @@ async def account(db: AsyncSession, *, key: str, settings: Settings) -> Account 
     row = (await db.exec(_ACCOUNT, params={"prefix": key[:PREFIX_LENGTH]})).first()
     if row is None or not hmac.compare_digest(row.hash, _hash(key)):
         return None
-    return account_of(row, settings, scopes=frozenset(map(Scope, row.scopes)))
+    return account_of(row, settings, scopes=frozenset(map(Scope, row.scopes)), key_id=row.key_id)
+
+
+async def scopes(db: AsyncSession, *, key_ids: Sequence[UUID]) -> dict[UUID, frozenset[Scope]]:
+    """What each of these keys is good for now; those that have ended are left out."""
+    found: dict[UUID, frozenset[Scope]] = {}
+    for some in batches(key_ids):
+        for key_id, role, own in await db.exec(_SCOPES, params={"keys": padded(some)}):
+            found[key_id] = SCOPES[role] & frozenset(map(Scope, own))
+    return found
 
 
 async def create(
@@ -88,6 +102,7 @@ async def revoke(db: AsyncSession, *, owner_id: UUID, key_id: UUID) -> None:
     if not (await db.exec(revoked)).rowcount:
         detail = "There is no such key."
         raise NotFound(detail)
+    after_commit(db, AccessChanged(owner_id))
 
 
 def _hash(key: str) -> str:

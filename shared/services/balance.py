@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, Uuid, bindparam, func, insert, or_, update
+from sqlalchemy import Row, Uuid, bindparam, exists, func, insert, or_, update
 from sqlalchemy import select as sql_select
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -40,6 +40,11 @@ _PAY = (
     .values(balance=_user.c.balance - _amount, reserved=_user.c.reserved - bindparam("held", type_=Money()))
 )
 _LOCK = select(_user.c.id).where(_THIS).with_for_update(key_share=True)
+METERED = (
+    _job.c.reserved,
+    exists().where(_user.c.id == _job.c.owner_id, _user.c.balance.is_not(None)).correlate(_job).label("has_balance"),
+)
+"""What `is_metered` reads: two columns, because SQLite 3.40 returns a wrong `reserved IS NOT NULL` from an UPDATE."""
 _UNFINISHED = select(func.count()).where(
     _job.c.owner_id == bindparam("user", type_=Uuid()), is_unfinished(_job.c.status)
 )
@@ -55,7 +60,7 @@ _HELD = (
     )
     .join(_session, _session.c.id == _job.c.session_id, isouter=True)
     .join(_usage, _usage.c.job_id == _job.c.id, isouter=True)
-    .where(_job.c.id.in_(bindparam("jobs", type_=Uuid(), expanding=True)), _job.c.reserved.is_not(None))
+    .where(_job.c.id.in_(bindparam("jobs", type_=Uuid(), expanding=True)))
     .group_by(_job.c.id, _session.c.agent_id)
 )
 _SETTLE = (
@@ -94,20 +99,31 @@ async def hold(
     return [*most]
 
 
+def is_metered(job: Row[Any]) -> bool:
+    """Whether a job's end is to be settled: something is held back for it, or its owner has a balance by now."""
+    return job.reserved is not None or bool(job.has_balance)
+
+
 async def settle(db: AsyncSession, job_ids: Sequence[UUID]) -> None:
-    """Let go of what was held back for jobs that have ended, or are about to be deleted, and charge what they used."""
+    """Let go of what was held back for jobs that have ended, or are about to be deleted, and charge what they used.
+
+    Of a balance that there was not yet when a job was submitted nothing is held back for it: it costs nothing.
+    """
     jobs = (await db.exec(_HELD, params={"jobs": padded(job_ids)})).all()  # type: ignore[call-overload]  # no model
     for job in jobs:
+        held = ZERO if job.reserved is None else job.reserved
         due = (job.used or ZERO) - job.charged
-        if due > job.reserved:
-            await _waive(db, job, due - job.reserved)
-            due = job.reserved
+        if due > held:
+            await _waive(db, job, due - held)
+            due = held
+        if job.reserved is None:
+            continue
         await db.exec(_SETTLE, params={"settled": job.id, "amount": due})
         if "owed" not in db.info:
             db.info["owed"] = {}
             before_commit(db, _pay)
         owed = db.info["owed"].get(job.owner_id, Owed(ZERO, ZERO))
-        db.info["owed"][job.owner_id] = Owed(owed.due + due, owed.held + job.reserved)
+        db.info["owed"][job.owner_id] = Owed(owed.due + due, owed.held + held)
 
 
 async def _hold(db: AsyncSession, account: Account, amount: Decimal, spare: Decimal) -> None:

@@ -14,6 +14,7 @@ from shared.errors import Conflict
 from shared.models import Blob, BlobPurpose, BlobStatus
 
 PENDING_S = 3_600.0  # an upload or a reply that took longer than this was abandoned
+SAMPLE = 3
 TOMBSTONE_S = 60.0  # longer than any write that was under way when its blob was deleted
 
 
@@ -54,6 +55,13 @@ async def ready_among(db: AsyncSession, blob_ids: Sequence[UUID]) -> set[UUID]:
     """Those that a row points at; a row that is gone took its bytes with it."""
     pointed_at = (col(Blob.id).in_(blob_ids), col(Blob.status) == BlobStatus.READY)
     return set((await db.exec(select(Blob.id).where(*pointed_at))).all())
+
+
+async def sample(db: AsyncSession) -> Sequence[str]:
+    """The keys of the newest and of the oldest blobs whose bytes are in the store."""
+    found = select(Blob.key).where(col(Blob.status) == BlobStatus.READY).limit(SAMPLE)
+    newest = (await db.exec(found.order_by(col(Blob.id).desc()))).all()
+    return [*newest, *(await db.exec(found.order_by(col(Blob.id)))).all()] if newest else []
 
 
 async def bury(db: AsyncSession, *which: ColumnElement[bool]) -> int:

@@ -17,7 +17,7 @@ from shared.db import octets
 from shared.errors import Invalid
 from shared.models import Agent, Message, Session, User, table
 from shared.money import ZERO, Money
-from shared.providers import DOES, ModelRef, Role
+from shared.providers import DOES, OFFLINE, ModelRef, Role
 from shared.services.page import padded
 from shared.services.user import Account
 
@@ -145,6 +145,10 @@ def check_named(tariff: Tariff, account: Account, named: Mapping[str, Any]) -> N
                 errors.append({"field": f"ai_{role}", "message": f"The provider {ref.provider!r} is not configured."})
             elif role not in tariff.providers[ref.provider]:
                 errors.append({"field": f"ai_{role}", "message": f"{ref.provider!r} can't {DOES[role]}."})
+            elif ref.provider == OFFLINE.provider and ref != OFFLINE:
+                errors.append({"field": f"ai_{role}", "message": f"The offline engine has one model: {OFFLINE}."})
+            elif tariff.catalogue.is_of_another_kind(role, ref):
+                errors.append({"field": f"ai_{role}", "message": f"{ref} can't {DOES[role]}."})
             elif not may_use(account, tariff.catalogue.get(role, ref)):
                 errors.append({"field": f"ai_{role}", "message": f"This account may not use {ref}."})
     if errors:

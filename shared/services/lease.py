@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.db import JobChanged, after_commit, db_now, seconds
 from shared.errors import AppError
 from shared.models import Job, JobStatus, Message, MessageRole, table
+from shared.services import fairness
 from shared.services import session as sessions
 from shared.services.job import DUE, FIRST_IN_SESSION, THIS, Move, move, moving, problem
 from shared.services.page import padded
@@ -71,6 +72,7 @@ _CLAIM = _claiming(THIS)
 _CLAIM_THESE = _claiming(_THESE)
 _queued_these = select(_job.c.id).where(_THESE, _job.c.status == JobStatus.QUEUED)
 _TRY_LOCK_THESE = _queued_these.with_for_update(skip_locked=True, key_share=True)
+_CLAIM_FREE = _claiming(_job.c.id.in_(_TRY_LOCK_THESE))
 _SUCCEED = moving(JobStatus.SUCCEEDED, *_HELD)
 _HELD_THESE = (
     tuple_(_job.c.id, _job.c.lease_token).in_(bindparam("held", expanding=True)),
@@ -109,6 +111,23 @@ async def claim_many(db: AsyncSession, *, job_ids: Sequence[UUID], worker_id: UU
     """
     free = (await db.exec(_TRY_LOCK_THESE, params={"jobs": padded(job_ids)})).all()
     return await _claim(db, _CLAIM_THESE, jobs=padded(free), worker=worker_id, lease_s=lease_s) if free else []
+
+
+async def claim_next(db: AsyncSession, *, job_ids: Sequence[UUID], worker_id: UUID, lease_s: float) -> list[Claim]:
+    """Take as many jobs as these, but those that are next by `fairness`; these only where there are not enough.
+
+    IntegrityError as above.
+    """
+    wanted, claims = len(job_ids), list[Claim]()
+    chosen = await fairness.choose(db, number=wanted, worker_id=worker_id)
+    chosen += [job_id for job_id in job_ids if job_id not in chosen]
+    while chosen and len(claims) < wanted:  # once, unless other workers were quicker
+        missing = wanted - len(claims)
+        these, chosen = chosen[:missing], chosen[missing:]
+        claims += await _claim(db, _CLAIM_FREE, jobs=padded(these), worker=worker_id, lease_s=lease_s)
+    if claims:
+        await fairness.lead(db, after=[claim.job_id for claim in claims])
+    return claims
 
 
 async def renew(db: AsyncSession, claim: Claim, *, lease_s: float) -> None:

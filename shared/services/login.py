@@ -1,5 +1,6 @@
 """The rules of logins: what a user's tokens hang on, from the password to the logout."""
 
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from sqlalchemy import Uuid, bindparam
@@ -7,22 +8,28 @@ from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.config import Settings
-from shared.db import db_now
-from shared.models import Login, User, table
-from shared.services.user import ACCOUNT, Account, account_of
+from shared.db import AccessChanged, after_commit, db_now
+from shared.models import Login, Scope, User, table
+from shared.services.page import batches, padded
+from shared.services.user import ACCOUNT, SCOPES, Account, account_of
 
 MOST = 100  # logins of one user at a time
 
 _login, _user = table(Login), table(User)
+_is_good = (_login.c.expires_at > db_now(), ~_user.c.disabled)
 _ACCOUNT = (
     select(*ACCOUNT)
     .join(_login, _login.c.owner_id == _user.c.id)
     .where(
         _login.c.id == bindparam("login", type_=Uuid()),
         _login.c.owner_id == bindparam("owner", type_=Uuid()),
-        _login.c.expires_at > db_now(),
-        ~_user.c.disabled,
+        *_is_good,
     )
+)
+_SCOPES = (
+    select(_login.c.id, _user.c.role)
+    .join(_user, _login.c.owner_id == _user.c.id)
+    .where(_login.c.id.in_(bindparam("logins", type_=Uuid(), expanding=True)), *_is_good)
 )
 
 
@@ -32,11 +39,20 @@ async def account(db: AsyncSession, *, owner_id: UUID, login_id: UUID, settings:
     return account_of(row, settings, login_id=login_id) if row else None
 
 
+async def scopes(db: AsyncSession, *, login_ids: Sequence[UUID]) -> dict[UUID, frozenset[Scope]]:
+    """What each of these logins is good for now; those that have ended are left out."""
+    found: dict[UUID, frozenset[Scope]] = {}
+    for some in batches(login_ids):
+        found |= {one: SCOPES[role] for one, role in await db.exec(_SCOPES, params={"logins": padded(some)})}
+    return found
+
+
 async def begin(db: AsyncSession, *, owner_id: UUID, seconds: float) -> Login:
     """Sign a user in, for as long; whoever has `MOST` logins loses the one that would end first."""
     longest_first = (col(Login.expires_at).desc(), col(Login.id).desc())
     surplus = select(Login.id).where(Login.owner_id == owner_id).order_by(*longest_first).offset(MOST - 1)
-    await db.exec(delete(Login).where(col(Login.id).in_(surplus)))
+    if (await db.exec(delete(Login).where(col(Login.id).in_(surplus)))).rowcount:
+        after_commit(db, AccessChanged(owner_id))
     login = Login(owner_id=owner_id, refresh_id=uuid4(), expires_at=db_now(seconds))  # type: ignore[arg-type]  # the database's moment
     db.add(login)
     await db.flush()
@@ -54,14 +70,15 @@ async def renew(db: AsyncSession, *, owner_id: UUID, login_id: UUID, refresh_id:
         .returning(Login)
     )
     login: Login | None = (await db.exec(statement)).scalar_one_or_none()
-    if login is None:
-        await db.exec(delete(Login).where(*this))
+    if login is None and (await db.exec(delete(Login).where(*this))).rowcount:
+        after_commit(db, AccessChanged(owner_id))
     return login
 
 
-async def end(db: AsyncSession, *, login_id: UUID) -> None:
+async def end(db: AsyncSession, *, owner_id: UUID, login_id: UUID) -> None:
     """Sign out."""
     await db.exec(delete(Login).where(col(Login.id) == login_id))
+    after_commit(db, AccessChanged(owner_id))
 
 
 async def forget_expired(db: AsyncSession) -> int:

@@ -182,7 +182,7 @@ async def conversation(
 
 def _seq(text: str) -> int:
     number = int(text)
-    if not 0 <= number < 2**31:  # what both databases can hold
+    if str(number) != text or not 0 <= number < 2**31:  # what both databases can hold
         raise ValueError(text)
     return number
 

@@ -10,7 +10,7 @@ from shared.db import Dispatch, after_commit, db_now
 from shared.errors import AppError
 from shared.models import POISON_LEASES, Job, JobStatus, is_unfinished, table
 from shared.services import session as sessions
-from shared.services.job import DUE, FIRST_IN_SESSION, THIS, Move, move, moving, problem
+from shared.services.job import DUE, FIRST_IN_SESSION, THIS, WAITING, Move, move, moving, problem
 
 RESEND_S = 5.0  # how long the queue is trusted with a job that nobody claimed
 SWEEP_LIMIT = 500
@@ -50,7 +50,7 @@ _UNSENT = (
 _SEND = (
     update(_job)
     .where(_job.c.id.in_(_UNSENT), _job.c.status == JobStatus.QUEUED)
-    .values(dispatched_at=db_now())
+    .values(dispatched_at=db_now(), **WAITING)
     .returning(_job.c.id, _job.c.dispatch_no)
 )
 

@@ -12,10 +12,11 @@ from sqlmodel import delete as sql_delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.db import JobChanged, after_commit, db_now, off_the_loop
-from shared.errors import NotFound
+from shared.errors import NotFound, Unauthorized
 from shared.models import Agent, Blob, Job, Session, is_unfinished, table
 from shared.services import balance as balances
 from shared.services import blob as blobs
+from shared.services import user as users
 from shared.services.page import PageRequest, newest_first, padded
 
 MOST = 256  # jobs in one statement
@@ -27,6 +28,8 @@ _TRY_LOCK = select(_session.c.id).where(_THIS).with_for_update(skip_locked=True)
 _these = _session.c.id.in_(bindparam("sessions", type_=Uuid(), expanding=True))
 _owners_of_these = select(_session.c.id, _session.c.owner_id).where(_these)
 _TRY_LOCK_THESE = _owners_of_these.with_for_update(skip_locked=True, key_share=True)
+_TRY_LOCK_OPEN = _TRY_LOCK_THESE.where(users.is_enabled(_session))
+_LOCK_THESE = _owners_of_these.order_by(_session.c.id).with_for_update(key_share=True)
 _TOUCH_THESE = update(_session).where(_these).values(last_activity_at=db_now())
 _taken = bindparam("numbers", type_=Integer())
 _taking = (
@@ -34,7 +37,9 @@ _taking = (
     .values(next_seq=_session.c.next_seq + _taken, last_activity_at=db_now())
     .returning(_session.c.id, _session.c.next_seq - _taken, _session.c.last_activity_at)
 )
-_TAKE_NUMBERS = _taking.where(_THIS, _session.c.owner_id == bindparam("owner", type_=Uuid()))
+_TAKE_NUMBERS = _taking.where(
+    _THIS, _session.c.owner_id == bindparam("owner", type_=Uuid()), users.is_enabled(_session)
+)
 _TAKE_NUMBERS_OF_THESE = _taking.where(_these)
 
 
@@ -108,6 +113,12 @@ async def try_lock_all(db: AsyncSession, session_ids: Sequence[UUID]) -> set[UUI
     return set(locked)
 
 
+async def lock_all(db: AsyncSession, session_ids: Collection[UUID]) -> None:
+    """`lock` those that are there, in the order of their ids."""
+    if session_ids:
+        await db.exec(_LOCK_THESE, params={"sessions": padded(list(session_ids))})
+
+
 class Numbers(NamedTuple):
     """Numbers of a session that were taken, from `first`, and when."""
 
@@ -116,17 +127,25 @@ class Numbers(NamedTuple):
 
 
 async def take_numbers(db: AsyncSession, *, owner_id: UUID, session_id: UUID) -> Numbers:
-    """Lock the session and take two numbers, a message's and its reply's; NotFound for another's session."""
+    """Lock the session and take two numbers, a message's and its reply's.
+
+    NotFound for another's session, Unauthorized when its owner was disabled since they were asked who they are.
+    """
     taken = (await db.exec(_TAKE_NUMBERS, params={"session": session_id, "owner": owner_id, "numbers": 2})).first()
     if taken is None:
-        raise missing()
+        await get(db, owner_id=owner_id, session_id=session_id)
+        detail = "The account is disabled."
+        raise Unauthorized(detail)
     _, first, at = taken
     return Numbers(first, at)
 
 
 async def try_lock_owned(db: AsyncSession, which: Collection[tuple[UUID, UUID]]) -> dict[UUID, UUID]:
-    """Lock those of the sessions, each by its id and its owner, that nobody has just now; their owners by id."""
-    locked = await db.exec(_TRY_LOCK_THESE, params={"sessions": padded([session_id for session_id, _ in which])})
+    """Lock those of the sessions, each by its id and its owner, that nobody has just now; their owners by id.
+
+    Those of a disabled owner are left out.
+    """
+    locked = await db.exec(_TRY_LOCK_OPEN, params={"sessions": padded([session_id for session_id, _ in which])})
     return {session_id: owner_id for session_id, owner_id in locked.all() if (session_id, owner_id) in which}
 
 
@@ -154,15 +173,15 @@ async def clear(db: AsyncSession, which: ColumnElement[bool]) -> None:
     await off_the_loop(db)
     ids = select(Session.id).where(which)
     await db.exec(update(Session).where(which).values(last_activity_at=db_now()))  # locked before their jobs
-    unfinished = select(col(Job.id), col(Job.reserved)).where(
+    unfinished = select(col(Job.id), *balances.METERED).where(
         col(Job.session_id).in_(ids), is_unfinished(col(Job.status))
     )
-    ended = (await db.exec(unfinished)).all()
-    for job_id, _ in ended:
-        after_commit(db, JobChanged(job_id, ended=True))
-    held = [job_id for job_id, reserved in ended if reserved is not None]
-    for start in range(0, len(held), MOST):
-        await balances.settle(db, held[start : start + MOST])
+    ended: Sequence[Any] = (await db.exec(unfinished)).all()
+    for job in ended:
+        after_commit(db, JobChanged(job.id, ended=True))
+    metered = [job.id for job in ended if balances.is_metered(job)]
+    for start in range(0, len(metered), MOST):
+        await balances.settle(db, metered[start : start + MOST])
     await blobs.bury(db, col(Blob.session_id).in_(ids))
     await db.exec(sql_delete(Session).where(which))
 

@@ -120,6 +120,13 @@ async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blo
     await leases.succeed(db, turn.claim)
 
 
+async def save_silence(db: AsyncSession, turn: Turn, reply: Message) -> None:
+    """End the job whose reply has nothing to say, such as a lone emoji: it is a reply in text."""
+    await leases.fence(db, turn.claim)
+    await db.exec(update(Message).where(col(Message.id) == reply.id).values(kind=MessageKind.TEXT))
+    await leases.succeed(db, turn.claim)
+
+
 async def save_unpaid(db: AsyncSession, turn: Turn) -> None:
     """Note, right before a turn ends as cancelled, what its reply used that was told while it was written.
 

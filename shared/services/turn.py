@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, bindparam, exists, func, or_
+from sqlalchemy import Integer, String, Uuid, bindparam, exists, func, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -48,13 +48,26 @@ _EARLIER = (
     .limit(bindparam("most", type_=Integer()))
 )
 _REPLY = select(Message).where(col(Message.job_id) == _job_id, col(Message.role) == MessageRole.ASSISTANT)
+_blob = table(Blob)
+_done = (_step.c.name, _step.c.duration_ms, _step.c.provider, _step.c.model, _step.c.input_hash)
 _STEPS = (
-    select(Step, Blob.key)
-    .join(Blob, col(Blob.id) == col(Step.blob_id), isouter=True)
-    .where(col(Step.job_id) == _job_id)
+    select(_step.c.status, _blob.c.key, *_done)  # type: ignore[call-overload]  # typed for four at most
+    .join(_blob, _blob.c.id == _step.c.blob_id, isouter=True)
+    .where(_step.c.job_id == _job_id)
 )
-
-
+_SPOKEN = (
+    select(Step.name, Blob.id, Blob.key)
+    .join(Blob, col(Blob.id) == col(Step.blob_id))
+    .join(Job, col(Job.id) == col(Step.job_id))
+    .where(Step.job_id == _job_id, col(Step.name).in_(bindparam("names", type_=String(), expanding=True)))
+    .where(Step.status == StepStatus.SUCCEEDED)
+    .where(
+        or_(
+            col(Step.attempt) == col(Job.attempt),
+            exists().where(col(Message.job_id) == _job_id, col(Message.role) == MessageRole.ASSISTANT),
+        )
+    )
+)
 _SPENT = select(func.sum(Usage.cost)).where(col(Usage.job_id) == _job_id, col(Usage.step) != bindparam("but"))
 
 
@@ -83,7 +96,7 @@ class Turn:
     history: Sequence[Said]
     voice_note: Blob | None
     reply: Message | None
-    steps: dict[str, "Step | StepDone"]
+    steps: dict[str, "StepDone"]
     sentence_keys: dict[str, str]
     left: Decimal | None
     allowed_models: Sequence[str] | None
@@ -176,12 +189,15 @@ async def _turn(
     )
     if claim.attempt > 1:
         turn.reply = (await db.exec(_REPLY, params={"job": job.id})).first()
-        steps = (await db.exec(_STEPS, params={"job": job.id})).all()
-        finished = [(step, key) for step, key in steps if step.status == StepStatus.SUCCEEDED]
-        turn.steps = {step.name: step for step, _ in finished}
-        turn.sentence_keys = {step.name: key for step, key in finished if key}
-        failed = [step for step, _ in steps if step.status == StepStatus.FAILED]
-        turn.failed = {step.name: (step.provider, step.model) for step in failed if step.provider and step.model}
+        for status, key, *row in (await db.exec(_STEPS, params={"job": job.id})).all():
+            step = StepDone(*row)
+            if status == StepStatus.FAILED:
+                if step.provider and step.model:
+                    turn.failed[step.name] = (step.provider, step.model)
+                continue
+            turn.steps[step.name] = step
+            if key:
+                turn.sentence_keys[step.name] = key
         if job.reserved is not None:
             # Calls that gave no reply must not leave too little for the next one: `settle` waives what is too much.
             but = "" if turn.reply else "reply"
@@ -190,17 +206,11 @@ async def _turn(
     return turn
 
 
-async def spoken(db: AsyncSession, *, job_id: UUID) -> dict[str, tuple[UUID, str]]:
-    """Ids and keys of the sentences of a job whose sound is saved and sure to be in its reply, by step.
+async def spoken(db: AsyncSession, *, job_id: UUID, numbers: range) -> dict[str, tuple[UUID, str]]:
+    """Ids and keys of those sentences of a job whose sound is saved and sure to be in its reply, by step.
 
     That is once the reply is saved; before, of those that the present attempt has spoken.
     """
-    reply = exists().where(col(Message.job_id) == job_id, col(Message.role) == MessageRole.ASSISTANT)
-    sentences = (
-        select(Step.name, Blob.id, Blob.key)
-        .join(Blob, col(Blob.id) == col(Step.blob_id))
-        .join(Job, col(Job.id) == col(Step.job_id))
-        .where(Step.job_id == job_id, Step.status == StepStatus.SUCCEEDED, col(Step.name).startswith(SPEAK))
-        .where(or_(col(Step.attempt) == col(Job.attempt), reply))
-    )
-    return {name: (blob_id, key) for name, blob_id, key in (await db.exec(sentences)).all()}
+    names = padded([f"{SPEAK}{number}" for number in numbers])
+    rows = await db.exec(_SPOKEN, params={"job": job_id, "names": names})
+    return {name: (blob_id, key) for name, blob_id, key in rows.all()}

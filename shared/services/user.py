@@ -6,13 +6,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, or_
+from sqlalchemy import ColumnElement, Row, Table, and_, or_
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from shared.config import Settings
-from shared.db import upsert
+from shared.db import AccessChanged, after_commit, upsert
 from shared.errors import Conflict, NotFound, Unauthorized
 from shared.models import LOCAL_USER_ID, Login, Scope, User, UserRole, table
 from shared.money import ZERO
@@ -23,13 +23,14 @@ from shared.services.page import PageRequest, newest_ids_first
 class Account:
     """Who asks, as far as what they may do depends on it; read once for each request.
 
-    A limit that is None is none. `login_id` is None for whoever came with an API key.
+    A limit that is None is none. Who came with a token has a `login_id`, with an API key a `key_id`.
     """
 
     id: UUID
     role: UserRole = UserRole.USER
     scopes: frozenset[Scope] = frozenset(Scope)
     login_id: UUID | None = None
+    key_id: UUID | None = None
     balance: Decimal | None = None
     reserved: Decimal = ZERO
     allowed_models: frozenset[str] | None = None
@@ -57,7 +58,12 @@ ACCOUNT = tuple(_user.c[name] for name in ("id", "role", "balance", "reserved", 
 
 
 def account_of(
-    row: Row[Any], settings: Settings, *, scopes: frozenset[Scope] = frozenset(Scope), login_id: UUID | None = None
+    row: Row[Any],
+    settings: Settings,
+    *,
+    scopes: frozenset[Scope] = frozenset(Scope),
+    login_id: UUID | None = None,
+    key_id: UUID | None = None,
 ) -> Account:
     """The account in a row of `ACCOUNT`; it has those of the scopes that its role allows."""
     limits = {name: getattr(row, name) for name in LIMITS}
@@ -66,6 +72,7 @@ def account_of(
         role=row.role,
         scopes=SCOPES[row.role] & scopes,
         login_id=login_id,
+        key_id=key_id,
         balance=row.balance,
         reserved=row.reserved,
         allowed_models=None if row.allowed_models is None else frozenset(row.allowed_models),
@@ -140,7 +147,21 @@ async def change(db: AsyncSession, *, user_id: UUID, fields: dict[str, Any], by:
         raise Conflict(detail, code="reserved")
     if fields.get("disabled") or "password_hash" in fields:
         await end_logins(db, user_id=user_id)
+    if "role" in fields:
+        after_commit(db, AccessChanged(user_id))
     return await get(db, user_id=user_id)
+
+
+def is_enabled(owned: Table) -> ColumnElement[bool]:
+    """Whether the owner of a row of this table is enabled; the row is locked in a way that `await_begun` waits for."""
+    enabled = or_(~_user.c.disabled, _user.c.id == LOCAL_USER_ID)
+    owner = select(_user.c.id).where(_user.c.id == owned.c.owner_id, enabled)
+    return owner.with_for_update(read=True, key_share=True).correlate(owned).exists()
+
+
+async def await_begun(db: AsyncSession, *, user_id: UUID) -> None:
+    """Wait for the submits that found this user enabled before the change: after it all of their jobs are seen."""
+    await db.exec(select(_user.c.id).where(_user.c.id == user_id).with_for_update())
 
 
 async def hold_verified(db: AsyncSession, *, user_id: UUID, password_hash: str) -> None:
@@ -171,6 +192,7 @@ async def make_admin(db: AsyncSession, *, username: str, password_hash: str) -> 
 async def end_logins(db: AsyncSession, *, user_id: UUID) -> None:
     """Sign a user out everywhere."""
     await db.exec(delete(Login).where(col(Login.owner_id) == user_id))
+    after_commit(db, AccessChanged(user_id))
 
 
 def bad_credentials() -> Unauthorized:

@@ -35,12 +35,6 @@ async def leave(db: AsyncSession, *, worker_id: UUID) -> None:
     await db.exec(delete(Worker).where(col(Worker.id) == worker_id))
 
 
-async def is_alive(db: AsyncSession, *, host: str) -> bool:
-    """Whether a worker of this host lives."""
-    alive = select(func.count()).where(col(Worker.host) == host, col(Worker.seen_at) > db_now(-ALIVE_S))
-    return (await db.exec(alive)).one() > 0
-
-
 async def fleet(db: AsyncSession) -> Fleet:
     """How the workers are doing."""
     alive = select(func.count()).where(col(Worker.seen_at) > db_now(-ALIVE_S))

@@ -118,6 +118,7 @@ async def test_any_other_method_is_405_and_names_those_there_are(parley_without_
             continue  # GET reads these words as an id
         url = re.sub(r"\{\w+\}", "01936b2e-0000-7000-8000-000000000000", path)
         there = {method.upper() for method in operations}
+        there |= {"HEAD"} if "GET" in there else set()
         for method in set(METHODS) - there:
             answer = await parley_without_worker.http.request(method, url)
             assert answer.status_code == 405, (method, path)

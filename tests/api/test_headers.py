@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from api.headers import METHODS, SHOWN, TAKEN
+from api.headers import METHODS, SHOWN
 from api.limits import MAX_BODY
 from api.main import create_app
 from shared.audio.pool import AudioPool
@@ -15,6 +15,29 @@ from tests.live import API, Live, live_parley
 pytestmark = pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 
 PAGE = "https://app.example.com"
+SENT = (
+    "Authorization",
+    "X-API-Key",
+    "Content-Type",
+    "Idempotency-Key",
+    "Prefer",
+    "If-None-Match",
+    "If-Range",
+    "If-Modified-Since",
+    "Last-Event-ID",
+    "Range",
+    "X-Request-ID",
+    "X-Correlation-ID",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+    "x-datadog-trace-id",
+    "X-Requested-With",
+    "Cache-Control",
+    "Pragma",
+    "x-stainless-os",
+)
 STRICT = "default-src 'none'; frame-ancestors 'none'"
 HSTS = "strict-transport-security"
 
@@ -92,12 +115,17 @@ async def test_no_page_is_let_in_unless_it_is_named(parley_without_worker: Live)
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-async def test_a_named_page_may_ask_with_every_header_of_ours(with_a_page: httpx.AsyncClient) -> None:
+async def test_a_named_page_may_ask_with_every_header_that_tools_send(with_a_page: httpx.AsyncClient) -> None:
     for method in METHODS:
-        asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": ", ".join(TAKEN).lower()}
+        asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": ",".join(SENT).lower()}
         answer = await with_a_page.options(f"{API}/agent", headers={"Origin": PAGE, **asked})
         assert answer.status_code == 200, answer.text  # without a token: browsers send none
         assert answer.headers["access-control-allow-origin"] == PAGE
+        allowed = answer.headers["access-control-allow-headers"].replace(" ", "").lower().split(",")
+        assert {name.lower() for name in SENT} <= set(allowed)
+        assert method in answer.headers["access-control-allow-methods"].split(", ")
+        assert int(answer.headers["access-control-max-age"]) >= 600
+        assert "Origin" in answer.headers["vary"]
         assert "access-control-allow-credentials" not in answer.headers
         assert_guarded(answer)
 
@@ -136,3 +164,72 @@ async def test_docs_can_be_turned_off(settings: Settings, audio_pool: AudioPool)
             assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
         for path in ("/", "/static/favicon.svg", f"{API}/agent"):
             assert (await live.http.get(path)).status_code == 200, path
+
+
+async def test_no_answer_is_kept_by_a_cache_unless_it_says_so_itself(parley: Live) -> None:
+    session = await parley.session()
+    job = await parley.done(await parley.text(session["id"], reply_audio=True))
+    message = job["message_id"]
+    for method, path, told in (
+        ("GET", f"{API}/agent", "no-store"),
+        ("GET", f"{API}/agent/{session['agent_id']}", "no-store"),
+        ("GET", f"{API}/session/{session['id']}", "no-store"),
+        ("GET", f"{API}/message/conversation/{session['id']}", "no-store"),
+        ("GET", f"{API}/message/{message}", "no-store"),
+        ("GET", f"{API}/message/{message}/audio", "no-store"),  # a 404: it was a text
+        ("GET", f"{API}/job", "no-store"),
+        ("GET", job["links"]["self"], "private, no-cache"),
+        ("GET", job["links"]["events"], "no-cache, no-store"),
+        ("GET", job["links"]["audio"], "private, max-age=31536000, immutable"),
+        ("GET", f"{job['links']['audio']}?stream=1", "private, no-store"),
+        ("GET", f"{API}/auth/me", "no-store"),
+        ("GET", f"{API}/auth/key", "no-store"),
+        ("GET", f"{API}/usage", "no-store"),
+        ("GET", f"{API}/model", "no-store"),
+        ("GET", f"{API}/admin/user", "no-store"),
+        ("GET", f"{API}/admin/job", "no-store"),
+        ("GET", "/health", "no-store"),
+        ("GET", "/health/ready", "no-store"),
+        ("GET", "/nowhere", "no-store"),
+        ("POST", f"{API}/agent", "no-store"),
+        ("PUT", f"{API}/agent", "no-store"),
+        ("POST", "/login", "no-store"),
+        ("GET", "/", "no-cache"),
+        ("GET", "/static/app.js", "no-cache"),
+        ("GET", "/static/docs/swagger-ui.css", "no-cache"),
+    ):
+        answer = await parley.http.request(method, path)
+        assert answer.headers["cache-control"] == told, (path, answer.status_code)
+    unchanged = await parley.http.get(job["links"]["self"], headers={"If-None-Match": "*"})
+    assert (unchanged.status_code, unchanged.headers["cache-control"]) == (304, "private, no-cache")
+    beyond = await parley.http.get(job["links"]["audio"], headers={"Range": "bytes=99999999-"})
+    assert (beyond.status_code, beyond.headers["cache-control"]) == (416, "no-store")
+
+
+async def test_sound_may_be_played_by_pages_of_other_origins_only_where_some_are_named(
+    settings: Settings, audio_pool: AudioPool
+) -> None:
+    for origins, policy in (([], "same-origin"), ([PAGE], "cross-origin")):
+        changed = settings.model_copy(update={"cors_origins": origins})
+        async with live_parley(changed, audio_pool) as live:
+            session = await live.session()
+            job = await live.done(await live.text(session["id"], reply_audio=True))
+            for url in (job["links"]["audio"], f"{job['links']['audio']}?stream=1", job["result"]["audio"]["url"]):
+                answer = await live.http.get(url, headers={"Range": "bytes=0-9"})
+                assert answer.status_code in {200, 206}
+                assert answer.headers["cross-origin-resource-policy"] == policy
+            for url in (job["links"]["self"], f"{API}/agent", f"{API}/agent/x/audio", "/static/app.js"):
+                answer = await live.http.get(url)
+                assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+async def test_a_page_that_was_not_asked_about_can_still_be_told_apart_by_a_cache(
+    with_a_page: httpx.AsyncClient,
+) -> None:
+    for path in ("/health", f"{API}/agent", "/static/app.js"):
+        assert "Origin" in (await with_a_page.get(path)).headers["vary"], path
+
+
+async def test_no_answer_names_its_server(parley_without_worker: Live) -> None:
+    for path in ("/", "/health", "/nowhere", f"{API}/docs"):
+        assert "server" not in (await parley_without_worker.http.get(path)).headers

@@ -15,7 +15,7 @@ from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live
 
 KEYS = {
-    "id", "kind", "status", "stage", "attempt", "queue_position", "session_id", "message_id", "steps", "result",
+    "id", "kind", "status", "stage", "attempt", "queue_position", "session_id", "message_id", "steps", "step_count", "result",
     "error", "created_at", "started_at", "finished_at", "links",
 }  # fmt: skip
 
@@ -244,7 +244,9 @@ async def test_attempts_run_out(parley: Live, fake: FakeOpenAI) -> None:
 
 
 async def test_a_model_that_nobody_serves_fails_the_job_at_once(parley: Live) -> None:
-    agent = await parley.agent(ai_chat="offline/no-such-model")
+    agent = await parley.agent()
+    async with parley.stores.database.write() as db:  # no agent may name it any more
+        (await db.get_one(Agent, UUID(agent["id"]))).ai_chat = "offline/no-such-model"
     job = await parley.done(await parley.text((await parley.session(agent_id=agent["id"]))["id"]))
     assert (job["status"], job["attempt"], job["error"]["code"]) == ("failed", 1, "model_not_found")
 

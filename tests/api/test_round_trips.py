@@ -104,7 +104,7 @@ COSTS = [
     Cost("POST /api/v1/admin/user", 2, 1, {"json": ANN | {"username": "carl"}}),
     Cost("PATCH /api/v1/admin/user/{user_id}", 2, 1, {"json": {"balance": "1"}}),
     Cost("PATCH /api/v1/admin/user/{user_id}", 3, 1, {"json": {"password": "another horse"}}),
-    Cost("PATCH /api/v1/admin/user/{user_id}", 4, 1, {"json": {"disabled": "true"}}),
+    Cost("PATCH /api/v1/admin/user/{user_id}", 7, 3, {"json": {"disabled": "true"}}),
     Cost("GET /api/v1/admin/job", 2, 0),
     Cost("GET /api/v1/admin/job/{job_id}", 2, 0),
     Cost("POST /api/v1/admin/job/{job_id}/cancel", 8, 1, job="queued elsewhere"),

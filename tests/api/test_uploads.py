@@ -1,6 +1,7 @@
 """Voice notes on their way in: what is taken, what is refused, and what is left behind."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -253,3 +254,37 @@ async def test_a_misspelt_file_field_is_named(parley_without_worker: Live) -> No
     answer = await post(parley_without_worker, form(*parts))
     assert answer.status_code == 422
     assert answer.json()["errors"] == [{"field": "FILE", "message": "Extra inputs are not permitted"}]
+    assert "`file`" in answer.json()["detail"]
+
+
+async def test_what_is_wrong_with_a_form_is_said(parley_without_worker: Live) -> None:
+    live = parley_without_worker
+    session = ("session_id", None, (await live.session())["id"].encode())
+    whole = form(session, ("file", "note.flac", NOTE.read_bytes()))
+    for kind, status, code, said in (
+        ("multipart/form-data", 400, "malformed", "boundary"),
+        ("multipart/form-data; boundary=", 400, "malformed", "boundary"),
+        ("Multipart/Form-Data; charset=utf-8", 400, "malformed", "boundary"),
+        ("multipart/form-data; boundary=another", 400, "malformed", "broken"),
+        ("multipart/mixed; boundary=frontier", 415, "unsupported_media", "multipart/form-data"),
+        ("application/x-www-form-urlencoded", 415, "unsupported_media", "multipart/form-data"),
+        ("audio/flac", 415, "unsupported_media", "multipart/form-data"),
+        ("", 415, "unsupported_media", "multipart/form-data"),
+    ):
+        answer = await post(live, whole, **{"content-type": kind})
+        assert (answer.status_code, answer.json()["code"]) == (status, code), (kind, answer.text)
+        assert said in answer.json()["detail"]
+    encoded = base64.b64encode(NOTE.read_bytes())
+    for data, said in (
+        (encoded, "base64"),
+        (b"data:audio/flac;base64," + encoded, "base64"),
+        (base64.urlsafe_b64encode(NOTE.read_bytes()), "base64"),
+        (encoded[:76] + b"\r\n" + encoded[76:], "base64"),
+        (b"", ""),
+        (b"what is this?", ""),
+    ):
+        answer = await post(live, form(session, ("file", "note.flac", data)))
+        assert answer.status_code in {415, 422}, answer.text
+        assert answer.json()["errors"][0]["field"] == "file"
+        assert ("base64" in answer.json()["detail"]) == bool(said), answer.text
+    assert await everything_stored(live) == ([], [])

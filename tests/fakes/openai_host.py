@@ -50,7 +50,8 @@ class OpenAIHost:
         await self._over.wait()
         server.close()
         for writer in self._writers:
-            writer.transport.abort()
+            with suppress(AttributeError):  # Python 3.11.2: TLS that was closed twice has nothing left to abort
+                writer.transport.abort()
         await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

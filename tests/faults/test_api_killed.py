@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from random import Random
 
@@ -109,12 +109,14 @@ async def test_during_an_upload_nothing_of_it_is_left(parley: Deployment, chance
         await committing.stored()
         await until(writes, "an upload waits for its commit")
         for child in children:
-            child.suspend()
+            with suppress(psutil.NoSuchProcess):  # some come and go by themselves
+                child.suspend()
         await probing.finish()
         await probing.stored()
         api.kill()
     for child in children:
-        child.resume()
+        with suppress(psutil.NoSuchProcess):
+            child.resume()
     for upload in (*under_way, committing, probing):
         upload.close()
     await until(lambda: not any(map(runs, children)), "the audio processes follow their API", within=10)

@@ -147,7 +147,7 @@ def test_every_setting_is_explained_in_the_example_with_its_default() -> None:
         if name in fields and name not in {"AI_CHAT", "AI_STT", "AI_TTS", "JWT_SECRET"} and value:
             assert str(fields[name].default) == value or float(fields[name].default) == float(value), name
     others = {name for name in set(shown) - set(fields) if not name.startswith("PROVIDERS__")}
-    compose = {"POSTGRES_PASSWORD", "PUBLISH_HTTP", "PUBLISH_HTTPS", "DOMAIN"}
+    compose = {"CPUS", "POSTGRES_PASSWORD", "PUBLISH_HTTP", "PUBLISH_HTTPS", "DOMAIN"}
     assert others == compose | {"OLLAMA_CONTEXT_LENGTH", "MORE_SPEECH_MODELS"}
 
 

@@ -5,25 +5,31 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types of its own
+from redis import Redis
+from redis.asyncio.connection import parse_url
+from redis.exceptions import AuthenticationError
 
 from shared.catalogue import Catalogue
 from shared.config import Settings
 from shared.providers import ModelRef, Role
+from tests.services import missing
+from worker.warm import MODEL_MB
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILES = {"api": ROOT / "Dockerfile.api", "worker": ROOT / "Dockerfile.worker"}
 FILES = ("docker-compose.yml", "docker-compose.local-ai.yml")
 NOT_SETTINGS = {  # Compose's own: operations.md explains
-    "POSTGRES_PASSWORD", "DOMAIN", "PUBLISH_HTTP", "PUBLISH_HTTPS", "OLLAMA_CONTEXT_LENGTH", "MORE_SPEECH_MODELS",
+    "CPUS", "POSTGRES_PASSWORD", "DOMAIN", "PUBLISH_HTTP", "PUBLISH_HTTPS", "OLLAMA_CONTEXT_LENGTH", "MORE_SPEECH_MODELS",
 }  # fmt: skip
 DRIVERS = {"PGPASSWORD"}
-VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<mark>[-?])(?P<rest>[^}]*))?\}")
+VARIABLE = re.compile(r"(?<!\$)\$\{(?P<name>\w+)(?::(?P<mark>[-?])(?P<rest>(?:[^{}]|\$\{[^{}]*\})*))?\}")
 ARABIC = "speaches-ai/piper-ar_JO-kareem-medium"
 SECRETS = {"POSTGRES_PASSWORD": "a-password", "JWT_SECRET": "0123456789abcdef" * 4}
 
@@ -113,7 +119,7 @@ def filled(value: str, environment: dict[str, str]) -> str:
         known = environment.get(found["name"], "")
         if not known and found["mark"] == "?":
             raise KeyError(found["rest"])
-        return known or ((found["rest"] or "") if found["mark"] == "-" else "")
+        return known or (filled(found["rest"] or "", environment) if found["mark"] == "-" else "")
 
     return VARIABLE.sub(one, value)
 
@@ -223,6 +229,113 @@ def test_api_worker_and_migrations_share_their_settings() -> None:
     services = compose()["services"]
     assert services["api"]["environment"] == services["worker"]["environment"] == services["migrate"]["environment"]
     assert services["api"]["volumes"] == services["worker"]["volumes"]
+
+
+def test_every_container_has_its_share_and_no_rights_to_spare() -> None:
+    for name, service in compose()["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert {"cpus", "mem_limit", "pids_limit", "logging"} <= service.keys(), name
+        assert filled(service["cpus"], {}) == "2"
+        assert filled(service["cpus"], {"CPUS": "1"}) == "1"  # an engine refuses more than there are
+    added = {name: service.get("cap_add", []) for name, service in compose()["services"].items()}
+    assert added["api"] == added["worker"] == added["migrate"] == []
+
+
+def test_a_signal_reaches_a_container_of_parley_from_the_first_moment() -> None:
+    services = compose()["services"]
+    assert all(services[name]["init"] for name in ("api", "worker", "migrate"))
+
+
+def test_there_is_room_for_the_language_model_and_voice_notes() -> None:
+    for name in ("api", "worker"):
+        (told,) = compose()["services"][name]["tmpfs"]
+        found = re.fullmatch(r"/tmp:size=(\d+)m,mode=1777", told)  # noqa: S108
+        assert found
+        assert int(found[1]) >= 2 * MODEL_MB + 10 * Settings.model_fields["max_upload_mb"].default
+
+
+def test_the_proxy_reaches_the_api_and_nothing_behind_it() -> None:
+    services = compose()["services"]
+    behind = set(services["db"]["networks"]) | set(services["redis"]["networks"])
+    assert behind.isdisjoint(services["proxy"]["networks"])
+    assert set(services["api"]["networks"]) & set(services["proxy"]["networks"])
+    for name in ("api", "worker", "migrate"):
+        assert behind <= set(services[name]["networks"])
+    models = [service for name, service in local_ai()["services"].items() if name not in services]
+    assert all(set(service["networks"]) == behind for service in models)
+
+
+def test_the_proxy_stays_while_the_others_are_made_anew() -> None:
+    assert "depends_on" not in compose()["services"]["proxy"]
+    found = re.search(r"lb_try_duration (\d+)s", (ROOT / "deploy/Caddyfile").read_text())
+    assert found
+    assert int(found[1]) >= 30
+
+
+def test_what_starts_is_asked_each_second() -> None:
+    for name, service in compose()["services"].items():
+        if name != "migrate":
+            assert service["healthcheck"]["start_interval"] == "1s", name
+            assert "start_period" in service["healthcheck"], name
+
+
+def test_redis_has_a_password_which_may_hold_any_character() -> None:
+    password = "p w:/@\"\\'%#"
+    redis = compose()["services"]["redis"]
+    told = {**SECRETS, "OPENAI_API_KEY": "sk-test", "REDIS_PASSWORD": password}
+    assert filled(redis["environment"]["REDISCLI_AUTH"], told) == password
+    assert filled(redis["environment"]["REDISCLI_AUTH"], SECRETS) == SECRETS["POSTGRES_PASSWORD"]
+    settings = settings_of("worker", told)
+    assert settings.redis_url
+    assert parse_url(settings.redis_url.get_secret_value())["password"] == password
+    own = settings_of("worker", told | {"REDIS_URL": "redis://elsewhere:6379/0"})
+    assert own.redis_url
+    assert own.redis_url.get_secret_value() == "redis://elsewhere:6379/0"
+
+
+def test_redis_is_told_its_password_as_it_is(tmp_path: Path) -> None:
+    if not shutil.which("redis-server"):
+        missing("redis-server")
+    *shell, script = compose()["services"]["redis"]["command"]
+    socket, password = tmp_path / "s", "p w:/@\"\\'%#"
+    script = script.replace("$$", "$").replace("/tmp/redis.conf", str(tmp_path / "redis.conf"))  # noqa: S108
+    command = [*shell, f"{script.strip()} --port 0 --unixsocket {socket}"]
+    with subprocess.Popen(command, env={**os.environ, "REDISCLI_AUTH": password}, stdout=subprocess.DEVNULL) as server:
+        while not socket.exists():
+            assert server.poll() is None
+            time.sleep(0.05)
+        with Redis(unix_socket_path=str(socket), password=password) as redis:
+            assert redis.ping()
+        with Redis(unix_socket_path=str(socket)) as redis, pytest.raises(AuthenticationError):
+            redis.ping()
+        server.terminate()
+
+
+def test_secrets_may_be_files() -> None:
+    files = yaml.safe_load((ROOT / "docker-compose.secrets.yml").read_text())
+    for name in ("api", "worker", "migrate"):
+        told = files["services"][name]["environment"]
+        values = {key for key, value in told.items() if value == ""}
+        assert values - {"POSTGRES_PASSWORD"} == {key.removesuffix("_FILE") for key in told if key.endswith("_FILE")}
+        held = {value.removeprefix("/run/secrets/") for value in told.values() if value}
+        assert held == set(files["services"][name]["secrets"]) == files["secrets"].keys()
+    secret = {key for key in compose()["services"]["api"]["environment"] if re.search("SECRET|PASSWORD|API_KEY", key)}
+    assert secret <= files["services"]["api"]["environment"].keys()
+
+
+def test_every_image_of_others_has_its_digest() -> None:
+    pinned = yaml.safe_load((ROOT / "deploy/pinned.yml").read_text())["services"]
+    digest = r"@sha256:[0-9a-f]{64}"
+    for name, service in compose()["services"].items():
+        if "build" in service:
+            bases = {base.partition(" AS ")[0] for base in values("worker" if name == "worker" else "api", "FROM")}
+            contexts = pinned[name]["build"]["additional_contexts"]
+            assert contexts.keys() == bases
+            assert all(re.fullmatch(f"docker-image://{base}{digest}", told) for base, told in contexts.items())
+        else:
+            assert re.fullmatch(service["image"] + digest, pinned[name]["image"])
 
 
 def test_workers_can_be_scaled_and_only_the_proxy_is_reachable() -> None:

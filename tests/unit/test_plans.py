@@ -35,9 +35,9 @@ from shared.models import (
 )
 from shared.services import agent as agents
 from shared.services import blob as blobs
+from shared.services import fairness, job_view, overdue
 from shared.services import idempotency as keys
 from shared.services import job as jobs
-from shared.services import job_view, overdue
 from shared.services import lease as leases
 from shared.services import message as messages
 from shared.services import session as sessions
@@ -124,7 +124,8 @@ async def fill(db: AsyncSession) -> None:
     await add(db, Job, 1, FINISHED, **job, attempt=1, finished_at=db_now(),
               status=lambda n: case((n % 100 == 0, "failed"), else_="succeeded"))  # fmt: skip
     await add(db, Job, first, last, **job, attempt=0, status="queued",
-              dispatched_at=lambda n: case((n < first + SESSIONS, db_now(600.0))))  # fmt: skip
+              dispatched_at=lambda n: case((n < first + SESSIONS, db_now(600.0))),
+              waits_since=lambda n: case((n < first + SESSIONS, db_now(600.0))))  # fmt: skip
     await add(db, Blob, 1, FINISHED, **OWNER, session_id=session_of, purpose="reply", status="ready",
               key=lambda n: "reply/" + cast(n, String))  # fmt: skip
     await add(db, Message, 1, last, **said, seq=seq_of, role="user")
@@ -178,7 +179,7 @@ class Flows:
                 await job_view.get_many(db, **OWNER, job_ids=some)
                 await job_view.states(db, **OWNER, job_ids=some)
             await jobs.get(db, **OWNER, job_id=number(4_000))
-            await turns.spoken(db, job_id=number(4_000))
+            await turns.spoken(db, job_id=number(4_000), numbers=range(1, 33))
             await messages.get(db, **OWNER, message_id=number(4_000))
             await blobs.ready_among(db, [number(4_000), number(4_001)])
             await sessions.get(db, **OWNER, session_id=number(7))
@@ -213,6 +214,8 @@ class Flows:
 
     async def text_turns(self, *job_ids: UUID) -> None:
         async with self._database.write() as db:
+            await fairness.lead_every(db)
+            assert len(await leases.claim_next(db, job_ids=[uuid4()] * 3, worker_id=uuid4(), lease_s=30.0)) == 3
             claims = await leases.claim_many(db, job_ids=job_ids, worker_id=uuid4(), lease_s=30.0)
             assert len(claims) == len(job_ids)
             read = await turns.load_many(db, claims, history=20)

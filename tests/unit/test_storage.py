@@ -121,3 +121,29 @@ async def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
             assert files(tmp_path) == []
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_temporary_folder_is_said_and_the_object_is_not_lost() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    storage = Storage("memory:///")
+    await storage.put("upload/1", b"x" * 300_000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StorageFull):
+            async with storage.as_file("upload/1"):
+                pytest.fail("there was room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    async with storage.as_file("upload/1") as path:
+        assert path.stat().st_size == 300_000
+
+
+async def test_a_temporary_folder_that_is_gone_is_no_missing_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage("memory:///")
+    await storage.put("upload/1", b"x")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(Unavailable):
+        async with storage.as_file("upload/1"):
+            pytest.fail("there was room")

@@ -13,8 +13,9 @@ from shared.errors import Upstream
 from shared.providers import checked_key
 from worker.providers.base import Audio, Limits, Transcript
 from worker.providers.client import Timeouts, ask_object, open_client
-from worker.providers.failures import FAILED, NO_QUOTA, REJECTED, failure, told_as_upstream
+from worker.providers.failures import FAILED, NO_QUOTA, REJECTED, TRANSCRIPT_TOO_LONG, failure, told_as_upstream
 from worker.providers.languages import iso_language
+from worker.providers.received import transcript_limit
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S, GROWTH = 0.2, 2.0, 1.5
 MAX_LOST = 3  # answers about one transcript in a row: it is paid, and another order would be paid again
@@ -53,7 +54,7 @@ class AssemblyAIProvider:
                     if "balance" in str(error.body):
                         raise failure(NO_QUOTA, provider=self.name, model=model) from None
                     raise
-                told = await self._result(order_id, model)
+                told = await self._result(order_id, model, transcript_limit(audio.duration_s))
             if told["status"] == "completed":
                 return _transcript(told)
         reason = str(told.get("error"))
@@ -74,7 +75,7 @@ class AssemblyAIProvider:
 
         return await ask_object(begin, self._timeouts, size=size)
 
-    async def _result(self, order_id: str, model: str) -> dict[str, Any]:
+    async def _result(self, order_id: str, model: str, most: int) -> dict[str, Any]:
         """Ask until the transcript is completed or failed; an answer that is lost is asked for again."""
         pause, lost = self._first_pause_s, 0
         while True:
@@ -82,7 +83,7 @@ class AssemblyAIProvider:
             pause = min(pause * GROWTH, LONGEST_PAUSE_S)
             try:
                 with told_as_upstream(self.name, model):
-                    told = await self._poll(order_id)
+                    told = await self._poll(order_id, most)
             except Upstream as error:
                 lost += 1
                 if lost > MAX_LOST or not error.transient:
@@ -93,12 +94,14 @@ class AssemblyAIProvider:
                 if told["status"] in {"completed", "error"}:
                     return told
 
-    async def _poll(self, order_id: str) -> dict[str, Any]:
+    async def _poll(self, order_id: str, most: int) -> dict[str, Any]:
         path = f"/transcript/{quote(order_id, safe='')}"
         try:
             told = await ask_object(
                 lambda: self._client.get(path, cast_to=object, stream=True, stream_cls=AsyncStream[object]),
                 self._timeouts,
+                most=most,
+                beyond=TRANSCRIPT_TOO_LONG,
             )
         except openai.NotFoundError:
             msg = "the transcript is not there yet"  # and not the model, of which a 404 speaks elsewhere

@@ -58,10 +58,10 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Speech:
-    """A spoken sentence: mono signed 16-bit PCM, an mp3 or a wav file, as `format` says. `sample_rate` is pcm's."""
+    """A spoken sentence: mono signed 16-bit samples if its `format` is pcm, else a file. `sample_rate` is pcm's."""
 
     data: bytes
-    format: Literal["mp3", "pcm", "wav"]
+    format: str
     sample_rate: int = 24_000
 
 

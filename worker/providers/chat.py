@@ -24,8 +24,10 @@ from worker.providers.failures import (
 )
 from worker.providers.openings import Thinkers
 from worker.providers.reasoning import ThoughtCutter
+from worker.providers.received import allow
 
 USAGE_WAIT_S = 2.0
+MAX_EVENT_BYTES = 2_000_000
 MAX_REPLY_CHARS = 1_000_000
 LONGEST_GUESS_S = 3.0  # for how long a reply is held back only because it begins as a thought does
 
@@ -72,6 +74,7 @@ async def streamed(
 
 async def _next_chunk(stream: AsyncStream[object], reply: "Reply", due: float) -> object:
     """None when the stream is over. Once the reply is complete, what fails after it does not matter."""
+    allow(stream.response, MAX_EVENT_BYTES)
     try:
         async with asyncio.timeout_at(due):
             return await anext(stream, None)

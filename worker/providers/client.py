@@ -11,9 +11,10 @@ import openai
 from openai import AsyncStream
 
 from shared.providers import checked_key, checked_url, is_openai
+from worker.providers.failures import TOO_MUCH, Kind, Told
+from worker.providers.received import MAX_ANSWER_BYTES, limited
 
 NO_KEY = "no-key"
-MAX_BODY_BYTES = 64_000_000
 UPLOAD_BYTES_S = 125_000  # the slowest way up that is waited for
 # Longer than the SDK's 5 s: people pause between messages, and each new TLS handshake makes them wait.
 CONNECTIONS = httpx2.Limits(max_connections=1_000, max_keepalive_connections=100, keepalive_expiry=30.0)
@@ -50,7 +51,11 @@ def open_client(
         default_headers=headers,
         max_retries=0,
         timeout=httpx2.Timeout(timeouts.total_s, connect=timeouts.connect_s, pool=timeouts.connect_s),
-        http_client=openai.DefaultAioHttpClient(limits=CONNECTIONS, follow_redirects=False),  # the key would go along
+        http_client=openai.DefaultAioHttpClient(
+            limits=CONNECTIONS,
+            follow_redirects=False,  # the key would go along
+            event_hooks={"response": [limited]},
+        ),
     )
     if not is_openai(base_url):
         # The SDK takes these from the environment, and they are OpenAI's business only.
@@ -58,28 +63,36 @@ def open_client(
     return client
 
 
-async def collect(chunks: AsyncIterator[bytes], patience: asyncio.Timeout, idle_s: float) -> bytes:
-    """Gather a body; each chunk gives the next one `idle_s` seconds. Raises ValueError when it has no end."""
+async def collect(
+    chunks: AsyncIterator[bytes], patience: asyncio.Timeout, idle_s: float, *, most: int, beyond: Kind = TOO_MUCH
+) -> bytes:
+    """Gather a body of at most `most` bytes; each chunk gives the next one `idle_s` seconds. Raises `Told(beyond)`."""
     clock = asyncio.get_running_loop().time
     body = bytearray()
     while (chunk := await anext(chunks, None)) is not None:
         patience.reschedule(clock() + idle_s)
+        if len(body) + len(chunk) > most:
+            raise Told(beyond)
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            msg = "the body has no end"
-            raise ValueError(msg)
     return bytes(body)
 
 
 async def ask_object(
-    begin: Callable[[], Awaitable[AsyncStream[object]]], timeouts: Timeouts, *, size: int = 0
+    begin: Callable[[], Awaitable[AsyncStream[object]]],
+    timeouts: Timeouts,
+    *,
+    size: int = 0,
+    most: int = MAX_ANSWER_BYTES,
+    beyond: Kind = TOO_MUCH,
 ) -> dict[str, Any]:
-    """The answer, as a JSON object, to a request of `size` bytes that is opened as a stream.
+    """The answer of at most `most` bytes, as a JSON object, to a request of `size` bytes that is opened as a stream.
 
-    Raises TimeoutError when nothing comes for too long, and ValueError for what is no object or has no end.
+    Raises TimeoutError when nothing comes for too long, `Told(beyond)` when too much comes, and ValueError for what is
+    no object.
     """
     async with asyncio.timeout(timeouts.until_first_byte(size)) as patience, await begin() as answer:
-        told = json.loads(await collect(answer.response.aiter_bytes(), patience, timeouts.idle_s))
+        chunks = answer.response.aiter_bytes()
+        told = json.loads(await collect(chunks, patience, timeouts.idle_s, most=most, beyond=beyond))
     if not isinstance(told, dict):
         msg = "the body is no object"
         raise ValueError(msg)  # noqa: TRY004 - what a server sent is a value

@@ -30,7 +30,7 @@ class _Voice(ctypes.Structure):
 
 
 class Espeak:
-    """One process's espeak-ng, started at first use; its methods block and may be called from any thread."""
+    """One process's espeak-ng, started by `warm` or the first use; its methods block, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,6 +53,11 @@ class Espeak:
             if library.espeak_Synth(encoded, len(encoded) + 1, 0, _BY_CHARACTER, 0, _UTF8, None, None):
                 raise Upstream("espeak-ng could not speak.")
             return b"".join(self._pieces), self._sample_rate
+
+    def warm(self) -> None:
+        """Load the library and its voices; raises Upstream."""
+        with self._lock:
+            self._start()
 
     def _choose(self, language: str, voice: str) -> str:
         base, plus, variant = voice.partition("+")

@@ -14,7 +14,8 @@ import aiohttp
 import httpx2
 import openai
 
-from shared.errors import Upstream
+from shared.errors import Upstream, no_room
+from worker.providers.received import TooMuchError
 
 
 class StreamError(ValueError):
@@ -49,6 +50,10 @@ FAULTS = (
 
 FAILED = Kind("upstream_error", True, "The model server {provider!r} failed.")
 GARBLED = Kind("upstream_error", True, "The model server {provider!r} sent an answer that can't be used.")
+TOO_MUCH = Kind("upstream_error", True, "The model server {provider!r} sent more than an answer can hold.")
+TRANSCRIPT_TOO_LONG = Kind(
+    "transcript_too_long", False, "The model {model!r} sent a transcript that is longer than a voice note can be."
+)
 BROKEN_OFF = Kind("upstream_error", True, "The model server {provider!r} broke off its answer.")
 UNREACHABLE = Kind("upstream_unreachable", True, "The model server {provider!r} can't be reached.")
 TIMED_OUT = Kind("upstream_timeout", True, "The model server {provider!r} took too long to answer.")
@@ -113,6 +118,7 @@ _BY_STATUS = {
 # OpenAI's own `type`, where the `code` is none of the above and there is no status.
 _BY_ERROR_TYPE = {"invalid_request_error": REJECTED, "authentication_error": UNAUTHORIZED}
 _BY_TYPE: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
+    ((TooMuchError,), TOO_MUCH),
     ((aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError), UNREACHABLE),
     ((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, httpx2.ProxyError, httpx2.UnsupportedProtocol), UNREACHABLE),
     ((httpx2.TimeoutException, TimeoutError), TIMED_OUT),
@@ -126,6 +132,8 @@ def told_as_upstream(provider: str, model: str) -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
+        if unavailable := no_room(error):
+            raise unavailable from error
         # The cause may hold a key: it is cut off, so that no log prints it.
         raise classify(error, provider=provider, model=model) from None
 

@@ -2,6 +2,8 @@
 
 import re
 
+from shared.iso_639 import iso_639_1
+
 # Whisper's list: its `verbose_json`, and every server built on it, answers with these English names.
 _CODES_BY_NAME: dict[str, str] = dict(
     re.findall(
@@ -20,15 +22,10 @@ _CODES_BY_NAME: dict[str, str] = dict(
         "ukrainian=uk urdu=ur uzbek=uz valencian=ca vietnamese=vi welsh=cy yiddish=yi yoruba=yo",
     )
 )
-_CODE = re.compile(r"([a-z]{2})(?:[-_][a-z0-9]{2,8})*")
 
 
 def iso_language(told: object) -> str | None:
-    """Return the ISO 639-1 code of what a server told: `ar`, `en-US`, `Arabic`; None for anything else."""
+    """Return the ISO 639-1 code of what a server told: `ar`, `en-US`, `eng`, `Arabic`; None for anything else."""
     if not isinstance(told, str):
         return None
-    name = told.strip().lower()
-    if name in _CODES_BY_NAME:
-        return _CODES_BY_NAME[name]
-    code = _CODE.fullmatch(name)
-    return code[1] if code else None
+    return _CODES_BY_NAME.get(told.strip().lower()) or iso_639_1(told)

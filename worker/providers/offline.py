@@ -18,6 +18,10 @@ _SILENCE_S = 0.2
 _SHOWN_CHARS = 300
 
 _ENGLISH_ONLY = "No speech recognition is configured, and the offline engine hears only English. Set OPENAI_API_KEY."
+_NO_RECOGNISER = (
+    "No speech recognition is configured, and the offline engine has no recogniser on this platform. "
+    "Set OPENAI_API_KEY."
+)
 _NOT_UNDERSTOOD = (
     "No speech recognition is configured, and the offline engine knows only common English phrases: "
     "it did not understand this. Set OPENAI_API_KEY."
@@ -49,7 +53,7 @@ class OfflineProvider:
 
     @cached_property
     def _listener(self) -> AudioPool:
-        # pocketsphinx holds the GIL: one process of its own, which starts with the first voice note.
+        # pocketsphinx holds the GIL: one process of its own, which starts with `warm` or the first voice note.
         return AudioPool(workers=1)
 
     async def stream_chat(
@@ -74,6 +78,8 @@ class OfflineProvider:
         languages: Sequence[str],
     ) -> Transcript:
         """Hear common English phrases, in 60 s at most; whatever is not surely one gets no text and a note."""
+        if not sphinx.IS_INSTALLED:
+            return Transcript("", tuple(languages[:1]), _NO_RECOGNISER)
         if languages and "en" not in languages:
             return Transcript("", tuple(languages[:1]), _ENGLISH_ONLY)
         try:
@@ -103,6 +109,13 @@ class OfflineProvider:
             self._espeak.speak, text if any(map(str.isalnum, text)) else "", language=language, voice=voice
         )
         return Speech(samples.ljust(2 * int(_SILENCE_S * sample_rate), b"\0"), "pcm", sample_rate)
+
+    async def warm(self, *, hears: bool, speaks: bool) -> None:
+        """Load the recogniser and the voices; raises Upstream or Unavailable."""
+        if speaks:
+            await asyncio.to_thread(self._espeak.warm)
+        if hears:
+            await self._listener.run(sphinx.warm)
 
     async def close(self) -> None:
         """End the recogniser's process, if there is one."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
@@ -15,15 +14,12 @@ from worker.providers.base import Audio, ChatMessage, ChatUsage, Limits, Speech,
 from worker.providers.chat import streamed
 from worker.providers.chat_stream import ChatStream
 from worker.providers.client import NO_KEY, Timeouts, collect, open_client
-from worker.providers.failures import GARBLED, failure, told_as_upstream
+from worker.providers.failures import GARBLED, TRANSCRIPT_TOO_LONG, failure, told_as_upstream
 from worker.providers.languages import iso_language
 from worker.providers.openings import Thinkers
 from worker.providers.parameters import REFUSED, Parameters, refused_parameter
-
-SOUND_START = {
-    "mp3": re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"),  # a tag, or the header of a layer III frame
-    "wav": re.compile(rb"RIFF....WAVE", re.DOTALL),
-}
+from worker.providers.received import sound_limit, transcript_limit
+from worker.providers.sound import speech_of
 
 
 class OpenAIProvider:
@@ -111,20 +107,28 @@ class OpenAIProvider:
                 extra_headers=self._headers,
             ) as response,
         ):
-            return await collect(response.iter_bytes(), patience, self._timeouts.idle_s)
+            return await collect(
+                response.iter_bytes(),
+                patience,
+                self._timeouts.idle_s,
+                most=transcript_limit(audio.duration_s),
+                beyond=TRANSCRIPT_TOO_LONG,
+            )
 
     async def speak(self, text: str, *, model: str, language: str, voice: str | None) -> Speech:  # noqa: ARG002 - the text tells the server its language
-        """Return `text` spoken, as the sound file that the server is known to make."""
-        format_ = self._preset.speech_format
-        wanted = {"response_format": format_, **({} if voice else {"voice": self._preset.voice})}
+        """Return `text` spoken, in whatever format the server sends it."""
+        wanted = {
+            "response_format": self._preset.speech_format,
+            **({} if voice else {"voice": self._preset.voice}),
+        }
         with told_as_upstream(self.name, model):
             async with asyncio.timeout(self._timeouts.total_s):
-                sound = await self._parameters.ask(model, wanted, partial(self._say, text, model, voice))
-        if not SOUND_START[format_].match(sound):
+                speech = await self._parameters.ask(model, wanted, partial(self._say, text, model, voice))
+        if speech is None:
             raise failure(GARBLED, provider=self.name, model=model)
-        return Speech(sound, format_)
+        return speech
 
-    async def _say(self, text: str, model: str, voice: str | None, parameters: dict[str, Any]) -> bytes:
+    async def _say(self, text: str, model: str, voice: str | None, parameters: dict[str, Any]) -> Speech | None:
         async with (
             asyncio.timeout(self._timeouts.until_first_byte()) as patience,
             self._speech.with_streaming_response.create(
@@ -135,7 +139,8 @@ class OpenAIProvider:
                 extra_headers=self._headers,
             ) as response,
         ):
-            return await collect(response.iter_bytes(), patience, self._timeouts.idle_s)
+            sound = await collect(response.iter_bytes(), patience, self._timeouts.idle_s, most=sound_limit(text))
+            return speech_of(sound, response.headers.get("content-type", ""))
 
     async def close(self) -> None:
         """Close the connections that were kept open."""

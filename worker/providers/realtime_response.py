@@ -3,7 +3,6 @@
 import base64
 from typing import NoReturn
 
-from worker.providers.client import MAX_BODY_BYTES
 from worker.providers.failures import BROKEN_OFF, FAILED, FILTERED, GARBLED, Kind, Told, kind_told
 
 MAX_TRANSCRIPT_CHARS = 50_000
@@ -20,12 +19,16 @@ class Dropped(Told):
 
 
 class Response:
-    """What has come of the response to the request `name`, which reaches the server as an event's id and metadata."""
+    """What has come of the response to the request `name`, which reaches the server as an event's id and metadata.
 
-    def __init__(self, name: str) -> None:
+    It is no longer than `most` bytes of sound.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
         self.is_done = False
         self.sound = bytearray()
         self.name = name
+        self._most = most
         self._id: object = None
         self._said: dict[object, str] = {}  # by item: one response may hold several
 
@@ -83,7 +86,7 @@ class Response:
                 self._said[_item(event)] = transcript
             case (("response.output_audio.delta" | "response.output_audio_transcript.delta"), _):
                 _refuse("a delta that is none")
-        if len(self.sound) > MAX_BODY_BYTES or sum(map(len, self._said.values())) > MAX_TRANSCRIPT_CHARS:
+        if len(self.sound) > self._most or sum(map(len, self._said.values())) > MAX_TRANSCRIPT_CHARS:
             _refuse("the response has no end")
 
     def _fail(self, error: dict[object, object]) -> None:

@@ -3,16 +3,20 @@
 import asyncio
 import json
 import re
+from contextlib import suppress
 from uuid import uuid4
 
 import aiohttp
 
 from worker.providers.base import Speech
 from worker.providers.client import Timeouts
-from worker.providers.failures import BROKEN_OFF, Told, kind_told, named_kind
+from worker.providers.failures import BROKEN_OFF, TOO_MUCH, Told, kind_told, named_kind
 from worker.providers.realtime_response import Dropped, Response
+from worker.providers.received import sound_limit
 
 RATE = 24_000
+UNASKED_BYTES = 1_000_000  # of events that are no response: to agree, and between two sentences
+FAREWELL_S = 2.0
 MAX_OUTPUT_TOKENS = 4_096  # the most that the API takes as a number
 # A token is 50 ms of sound, and a digit is read in half a second; what the model thinks counts too.
 TOKENS_PER_CHARACTER, SPARE_TOKENS = 10, 500
@@ -33,6 +37,7 @@ class RealtimeSession:
         self._messages: asyncio.Queue[aiohttp.WSMessage | None] = asyncio.Queue()
         self._is_over = False
         self._is_heard = True  # whether somebody waits for messages
+        self._may_come = UNASKED_BYTES
         self._listener = asyncio.create_task(self._listen())
         self._clock = asyncio.get_running_loop().time
         self.opened_at = self._clock()
@@ -67,9 +72,11 @@ class RealtimeSession:
         """
         if self._is_over:
             raise Dropped
-        response = Response(uuid4().hex)
+        most = sound_limit(text)
+        response = Response(uuid4().hex, most)
         self._forget()
         self._is_heard = True
+        self._may_come = UNASKED_BYTES + 2 * most  # as base64, and in events
         due = self._clock() + self._timeouts.first_byte_s
         try:
             async with asyncio.timeout_at(due):
@@ -84,13 +91,16 @@ class RealtimeSession:
             raise (Told(BROKEN_OFF) if response.has_begun else Dropped()) from None
         finally:
             self._is_heard = not response.is_done
+            self._may_come = UNASKED_BYTES
         return Speech(response.pcm, "pcm", RATE), response.transcript
 
     async def close(self) -> None:
         """Hang up at once: whoever still waits for an answer is told."""
         self._listener.cancel()
         await asyncio.wait([self._listener])
-        await self._socket.close()
+        with suppress(TimeoutError):  # aiohttp waits for the other side's farewell as long as anything comes
+            async with asyncio.timeout(FAREWELL_S if self._may_come >= 0 else 0):
+                await self._socket.close()
 
     async def _ask(self, response: Response, text: str, language: str) -> None:
         limit = SPARE_TOKENS + TOKENS_PER_CHARACTER * len(text)
@@ -111,6 +121,8 @@ class RealtimeSession:
     async def _event(self) -> object:
         """The next event, whatever its shape; raises `Told` when none will come."""
         message = await self._messages.get()
+        if self._may_come < 0:
+            raise Told(TOO_MUCH)
         if message is None or message.type in _OVER:
             raise _farewell(message)
         if message.type is aiohttp.WSMsgType.ERROR and isinstance(message.data, aiohttp.ClientError):
@@ -129,7 +141,8 @@ class RealtimeSession:
         try:
             while not self._is_over:
                 message = await self._socket.receive()
-                self._is_over = message.type in _OVER or message.type is aiohttp.WSMsgType.ERROR
+                self._may_come -= len(message.data) if isinstance(message.data, str | bytes) else 0
+                self._is_over = message.type in _OVER or message.type is aiohttp.WSMsgType.ERROR or self._may_come < 0
                 if self._is_heard:
                     self._messages.put_nowait(message)
         finally:

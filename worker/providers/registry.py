@@ -77,6 +77,13 @@ class Models:
         """Who speaks; as `chat`."""
         return self._models("tts", TextToSpeech, named)  # type: ignore[type-abstract]
 
+    async def warm(self) -> None:
+        """Load what the offline engine needs for the roles that the settings give it."""
+        offline = self._providers.get((OFFLINE.provider, False))
+        if isinstance(offline, OfflineProvider):
+            hears = OFFLINE in self._settings.model_refs("stt")
+            await offline.warm(hears=hears, speaks=OFFLINE in self._settings.model_refs("tts"))
+
     async def close(self) -> None:
         """Close every provider."""
         for provider in self._providers.values():

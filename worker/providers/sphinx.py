@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pocketsphinx import Decoder, get_model_path
-
 from shared.audio.decode import decode_file
 from worker.providers.phrases import GRAMMAR, PROPER
 
+try:
+    from pocketsphinx import Decoder, get_model_path
+except ImportError:  # some platforms have no wheel of it, and it is not among their requirements
+    Decoder = None
+
+IS_INSTALLED = Decoder is not None
 MAX_S = 60.0
 
 _SAMPLE_RATE = 16_000
@@ -67,6 +71,12 @@ def hear(data: bytes) -> Heard:
     found = [_recognise(piece) for piece in _pieces(pcm)]
     texts = [text for text in found if text]
     return Heard(". ".join(texts), len(texts), len(found) - len(texts))
+
+
+def warm() -> None:
+    """Load both models."""
+    _phrases()
+    _phones()
 
 
 def _pieces(pcm: bytes) -> Iterator[bytes]:

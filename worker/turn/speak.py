@@ -92,13 +92,15 @@ class Speech:
         return self._hashes
 
     async def finish(self) -> None:
-        """Speak what is left, store the whole, and end the job."""
+        """Speak what is left, store the whole, and end the job; a reply with nothing to say ends it without sound."""
         reply = self._turn.reply
         if reply is None:
             msg = "a reply is saved before its speech is finished"
             raise RuntimeError(msg)
         if not self.hashes():
-            self._begin([reply.text or ""])
+            await self._told.flush()
+            await save(self._worker, lambda db: steps.save_silence(db, self._turn, reply))
+            return
         await self._under_way()
         if self._failed:
             raise self._failed

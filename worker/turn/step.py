@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from shared.errors import AppError
+from shared.errors import AppError, no_room
 from shared.services.turn import StepDone, Used
 from worker.providers.registry import Model
 
@@ -59,6 +59,12 @@ def step(name: str) -> Iterator[Timer]:
         yield timer
     except AppError as error:
         raise StepFailedError(name, error, duration_ms=timer.ms, model=timer.model, used=timer.used) from error
+    except OSError as error:
+        if unavailable := no_room(error):
+            raise StepFailedError(
+                name, unavailable, duration_ms=timer.ms, model=timer.model, used=timer.used
+            ) from error
+        raise
 
 
 def sha256(data: str) -> str:

@@ -10,10 +10,12 @@ from shared.audio.decode import Prepared, prepare
 from shared.errors import Upstream
 from shared.language import choose
 from shared.models import Blob
+from shared.models.message import MAX_TEXT_CHARS
 from shared.services import step as steps
 from shared.services.turn import StepDone, Turn, Used
 from shared.visible import is_blank
 from worker.providers.base import Audio, Limits, SpeechToText
+from worker.providers.failures import TRANSCRIPT_TOO_LONG, failure
 from worker.providers.fallback import first_to_answer
 from worker.providers.registry import Model
 from worker.state import Worker
@@ -23,6 +25,9 @@ from worker.turn.step import Timer, step
 from worker.turn.words import storable
 
 log = structlog.get_logger(__name__)
+
+MAX_TRANSCRIPT_CHARS = 100_000
+CHARS_PER_S = 25  # more for a long note: nobody speaks as fast for hours
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ async def _prepare(worker: Worker, blob: Blob, limits: Limits) -> Prepared:
 async def _hear(prepared: Prepared, model: Model[SpeechToText], hints: Sequence[str]) -> Heard:
     texts: list[str] = []
     languages: list[str] = []
+    seconds = sum(part.duration_s for part in prepared.parts)
+    most = min(MAX_TEXT_CHARS, MAX_TRANSCRIPT_CHARS + int(seconds) * CHARS_PER_S)
     for part in prepared.parts:
         audio = Audio(part.data, part.extension, part.duration_s)
         transcript = await model.provider.transcribe(audio, model=model.model, languages=hints)
@@ -107,5 +114,6 @@ async def _hear(prepared: Prepared, model: Model[SpeechToText], hints: Sequence[
             log.warning("transcribe.note", note=transcript.note)
         texts.append("" if is_blank(transcript.text) else storable(transcript.text))
         languages += transcript.languages
-    seconds = sum(part.duration_s for part in prepared.parts)
+        if sum(map(len, texts)) + len(texts) > most:
+            raise failure(TRANSCRIPT_TOO_LONG, provider=model.provider_name, model=model.model)
     return Heard(" ".join(filter(None, texts)), tuple(dict.fromkeys(languages)), seconds, model)

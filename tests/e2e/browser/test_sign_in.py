@@ -12,6 +12,8 @@ from shared.config import Settings
 from tests.e2e.browser.conftest import base_of, watched
 from tests.e2e.browser.visitor import PASSWORD, Visitor
 from tests.e2e.browser.watch import Watch
+from tests.fakes.openai_script import Answer
+from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -232,6 +234,22 @@ async def test_a_login_that_ended_elsewhere_asks_to_sign_in_again(visitor: Visit
     await expect(visitor.page.get_by_text("You were signed out. Sign in again to go on.")).to_be_visible()
     await sign_in(visitor.page, "alice", "another horse")
     await expect(visitor.page.get_by_role("heading", name="Account and usage")).to_be_visible()
+
+
+async def test_a_login_that_ends_elsewhere_while_a_reply_is_read_asks_to_sign_in_again_and_goes_on(
+    visitor: Visitor, parley: Live, fake: FakeOpenAI, watch: Watch
+) -> None:
+    watch.allow("status of 401")
+    page = visitor.page
+    await visitor.sign_up("alice")
+    await page.get_by_role("button", name="Start talking").click()
+    fake.script.add("chat", Answer(pieces=["It begins ", *["and goes on "] * 40, "to its end."], chunk_delay_s=0.3))
+    await visitor.say("Tell me a long story")
+    await expect(page.get_by_text("and goes on").first).to_be_visible()
+    await end_logins(parley, PASSWORD, "another horse")
+    await expect(page.get_by_text("You were signed out. Sign in again to go on.")).to_be_visible()
+    await sign_in(page, "alice", "another horse")
+    await expect(page.get_by_text("to its end.")).to_be_visible(timeout=60_000)
 
 
 async def test_what_was_said_when_the_login_ended_waits_for_the_same_person_alone(

@@ -123,7 +123,7 @@ async def test_sound_of_other_words_goes_with_the_reply_also_when_a_try_before_w
                 if away:
                     raise Unavailable("The commit fails.")
     async with running.database.read() as db:
-        assert await turns.spoken(db, job_id=running.turn.job.id) == {}
+        assert await turns.spoken(db, job_id=running.turn.job.id, numbers=range(1, 33)) == {}
 
 
 async def test_a_step_that_succeeded_is_not_lost_to_a_later_failure(running: Running) -> None:

@@ -1,5 +1,6 @@
 """What model servers do wrong, and what that must be called: the same on every wire."""
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -57,6 +58,7 @@ BODIES: Mapping[str, Fault] = {
     "deep nesting": _error(Answer(raw=["[" * 100_000])),
 }
 _EMPTY = "empty_reply"
+_NOISE = random.Random(7).randbytes(4_000).decode("utf-8", "surrogateescape")
 OF_A_ROLE: Mapping[Role, Mapping[str, Fault]] = {
     "chat": {
         "a cut in the middle": _error(Answer(cut_after=3)),
@@ -79,7 +81,14 @@ OF_A_ROLE: Mapping[Role, Mapping[str, Fault]] = {
     "tts": {
         "a cut in the middle": _error(Answer(cut_after=2)),
         "an object called sound": _error(Answer(raw=['{"audio": ""}'])),
-        "a kind of file that was not asked for": _error(Answer(raw=["RIFF\udcff\udcff\udcff\udcffWAVEfmt "])),
+        "a header without sound": _error(Answer(raw=["RIFF\udcff\udcff\udcff\udcffWAVEfmt "])),
+        "a picture": _error(Answer(raw=["\udc89PNG\r\n\x1a\n\0\0\0\rIHDR" + "\0\udcff\1\2" * 100])),
+        "an archive": _error(Answer(raw=["PK\3\4" + "\0\udcff\1\2" * 100])),
+        "a page called sound": _error(
+            Answer(raw=["<!doctype html><html>" + "verysecret " * 100], content_type="audio/mpeg")
+        ),
+        "an object of an error": _error(Answer(raw=['{"error": {"message": "' + "verysecret " * 100 + '"}}'])),
+        "noise": _error(Answer(raw=[_NOISE])),
     },
 }
 CUTS: Mapping[str, Fault] = {

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import subprocess
+import sys
 import time
 from array import array
 from collections.abc import AsyncIterator
@@ -287,3 +289,28 @@ async def test_a_long_message_is_not_repeated_whole(offline: OfflineProvider) ->
 async def test_the_same_message_gets_the_same_reply(offline: OfflineProvider) -> None:
     message = ChatMessage("user", "Hello {there} %s")
     assert await reply(offline, message) == await reply(offline, message)
+
+
+WITHOUT_RECOGNISER = """
+import asyncio, sys
+sys.modules["pocketsphinx"] = None
+from worker.providers.base import Audio
+from worker.providers.offline import OfflineProvider
+async def main():
+    offline = OfflineProvider()
+    heard = await offline.transcribe(Audio(b"", "wav", 1.0), model="offline", languages=["en"])
+    print(repr(heard.text), heard.note)
+    print((await offline.speak("Hello.", model="offline", language="en", voice=None)).format)
+    await offline.close()
+asyncio.run(main())
+"""
+
+
+def test_without_a_recogniser_the_engine_says_so_and_still_speaks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RECOGNISER], cwd=SAMPLES.parents[1], capture_output=True, text=True, check=True
+    )
+    heard, spoken = done.stdout.splitlines()
+    assert heard.startswith("'' ")
+    assert "no recogniser on this platform" in heard
+    assert spoken == "pcm"

@@ -14,9 +14,10 @@ from tests.fakes.openai_server import FakeOpenAI
 from tests.fakes.realtime_replies import pcm_of
 from tests.worker.providers.failing import KEY, failure, until
 from worker.providers.base import Speech
-from worker.providers.client import MAX_BODY_BYTES, Timeouts
+from worker.providers.client import Timeouts
 from worker.providers.realtime import RealtimeProvider
 from worker.providers.realtime_pool import Keep
+from worker.providers.received import sound_limit
 
 MODEL = "gpt-realtime-2.1-mini"
 PATIENT = Timeouts(connect_s=5.0, first_byte_s=5.0, idle_s=5.0, total_s=20.0)
@@ -503,7 +504,7 @@ async def test_a_transcript_without_an_end_is_a_failure(provider: RealtimeProvid
 
 async def test_sound_without_an_end_is_a_failure(provider: RealtimeProvider, script: Script) -> None:
     piece = raw("response.output_audio.delta", delta=base64.b64encode(bytes(3_000_000)).decode())
-    script.add("realtime", Answer(raw=[CREATED, *[piece] * (MAX_BODY_BYTES // 3_000_000 + 1), DONE]))
+    script.add("realtime", Answer(raw=[CREATED, *[piece] * (sound_limit(SENTENCE) // 3_000_000 + 1), DONE]))
     assert (await failure(speak(provider))).code == "upstream_error"
 
 

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from tests.worker.turn.test_languages import LANGUAGES
+from tests.worker.turn.test_spoken_text import SAID
 from worker.turn.sentences import LONG, LONG_FIRST, SHORT, SPEECH_LIMIT, SentenceCutter, cut
 
 ENGLISH = [
@@ -63,13 +65,13 @@ ENGLISH = [
         ["Well... maybe we should go.", "Or not at all…", "We will see."],
     ),
     ("Is it really so?! Yes, it really is.", ["Is it really so?!", "Yes, it really is."]),
-    ("It was seen before.[1] It was seen again.", ["It was seen before.[1]", "It was seen again."]),
+    ("It was seen before.[1] It was seen again.", ["It was seen before.", "It was seen again."]),
     ("Is a != b or a <= b? Who could know!", ["Is a != b or a <= b?", "Who could know!"]),
     ("all in lower case here. because why not. fine", ["all in lower case here.", "because why not.", "fine"]),
     ("I love Yahoo! it is a company.", ["I love Yahoo! it is a company."]),
     # emoji
-    ("Great to see you! 🎉🎉\n👍\nBye then, friend 👋", ["Great to see you!", "Bye then, friend 👋"]),
-    ("That is wonderful!😊 Shall we go on?", ["That is wonderful!😊", "Shall we go on?"]),
+    ("Great to see you! 🎉🎉\n👍\nBye then, friend 👋", ["Great to see you!", "Bye then, friend"]),
+    ("That is wonderful!😊 Shall we go on?", ["That is wonderful!", "Shall we go on?"]),
 ]
 
 ARABIC = [
@@ -111,7 +113,7 @@ MARKDOWN = [
     ),
     ('![A cat.](cat.png "Our cat") and [**bold `x`**](#here), <https://a.b>.', ["A cat. and bold x, https://a.b."]),
     ("An interval [0, 1) is half open. It is used often. " + "And so on, as ever. " * 12, None),
-    ("H<sub>2</sub>O is water.<br>It is \\*wet\\*.", ["H2O is water. It is *wet*."]),
+    ("H<sub>2</sub>O is water.<br>It is \\*wet\\*.", ["H2O is water.", "It is *wet*."]),
     ("> Quoted words here.\n>And here\n\n---\n***\nThe end", ["Quoted words here.", "And here", "The end"]),
     ("Look at this:\n```python\nprint('a. b')\n# c\n```\nThat was it.", ["Look at this:", "That was it."]),
     ("Look here:\n1. ```sh\n   ls\n   ```\n~~~\n```\n~~~\nDone now.", ["Look here:", "1.", "Done now."]),
@@ -189,9 +191,50 @@ def test_a_word_is_cut_only_when_no_provider_would_take_it() -> None:
 
 
 def test_no_piece_is_longer_than_a_provider_takes() -> None:
-    pieces = cut("`" + ("[](" + "a" * 3000 + ") ") * 5 + "`", "en")
+    pieces = cut("`" + ("[(" + "a" * 3000 + ") ") * 5 + "`", "en")
     assert max(map(len, pieces)) <= SPEECH_LIMIT
     assert "".join(pieces).count("a") == 5 * 3000
+
+
+@pytest.mark.parametrize("cluster", ["字", "ก็", "नि", "e\u0301", "각", "ກໍ", "ម៉ោ"])
+@pytest.mark.parametrize("limit", [50, 199, SPEECH_LIMIT])
+def test_a_character_is_never_cut_from_its_marks(cluster: str, limit: int) -> None:
+    text = cluster * 3000
+    cutter = SentenceCutter("en", limit=limit)
+    pieces = cutter.feed(text) + cutter.finish()
+    assert "".join(pieces) == text
+    assert all(len(piece) % len(cluster) == 0 for piece in pieces)
+    assert max(map(len, pieces)) <= limit
+
+
+@pytest.mark.parametrize(
+    "script", ["早餐七点开始您需要订", "あさごはんはしちじ", "อาหารเช้าเริ่มเจ็ดโมง", "ອາຫານເຊົ້າເລີ່ມ", "အာဟာရကို"]
+)
+def test_a_long_run_of_a_script_without_spaces_is_cut_like_words(script: str) -> None:
+    pieces = cut(script * 200, "zh")
+    assert "".join(pieces) == script * 200
+    assert all(LONG - 60 < len(piece) <= LONG for piece in pieces[:-1])
+
+
+@pytest.mark.parametrize("mark", ["，", "、", "；", "：", "፣", "፤", "၊"])
+def test_a_long_sentence_without_spaces_is_cut_at_its_last_clause(mark: str) -> None:
+    head, tail = "字" * 70 + mark, "字" * 70 + "。"
+    assert cut(head + tail, "zh") == [head, tail]
+
+
+def test_a_long_sentence_in_thai_is_cut_at_a_space_early() -> None:
+    clause = "อาหารเช้าเริ่มเจ็ดโมงทุกวันสำหรับแขกทุกท่าน"
+    pieces = cut(" ".join([clause] * 20), "th")
+    assert pieces[0] == f"{clause} {clause}"
+    assert " ".join(pieces) == " ".join([clause] * 20)
+
+
+@pytest.mark.parametrize("text", ["```\nx\n```", "Hi there.", "👍", ""])
+def test_the_end_comes_once(text: str) -> None:
+    cutter = SentenceCutter("en")
+    cutter.feed(text)
+    cutter.finish()
+    assert cutter.finish() == cutter.finish() == []
 
 
 def test_an_open_bracket_does_not_hold_up_what_follows() -> None:
@@ -203,7 +246,9 @@ def test_an_open_bracket_does_not_hold_up_what_follows() -> None:
 
 PARTS = [
     *(text for text, _ in ENGLISH + ARABIC + MARKDOWN),
-    *"`*_[](){}<>|#-!?.…؟،—;:\\~\n \t",
+    *(text for text, _ in SAID),
+    *(text for text, _ in LANGUAGES.values()),
+    *"`*_[](){}<>|#-!?.…؟،—;:\\~\n \t$&。，【】",
     *(
         "```",
         "~~~",
@@ -240,7 +285,7 @@ def _in_deltas(text: str, language: str, dice: random.Random, longest: int) -> l
 @pytest.mark.parametrize("seed", range(150))
 def test_the_sentences_do_not_depend_on_the_deltas(seed: int) -> None:
     dice = random.Random(seed)
-    text, language = _random_text(dice), dice.choice(["en", "ar"])
+    text, language = _random_text(dice), dice.choice(["en", "ar", "de", "el", "ja"])
     whole = cut(text, language)
     for longest in (1, 7, 60):
         assert _in_deltas(text, language, dice, longest) == whole
@@ -248,6 +293,16 @@ def test_the_sentences_do_not_depend_on_the_deltas(seed: int) -> None:
         assert 0 < len(piece) <= SPEECH_LIMIT
         assert piece == piece.strip()
         assert any(map(str.isalnum, piece))
+
+
+@pytest.mark.parametrize("text", [text for text, _ in [*SAID, *LANGUAGES.values(), *ENGLISH, *ARABIC, *MARKDOWN]])
+def test_the_sentences_are_the_same_wherever_the_text_is_split(text: str) -> None:
+    whole = cut(text, "en")
+    for at in range(len(text) + 1) if len(text) < 400 else range(0, len(text), len(text) // 40):
+        cutter = SentenceCutter("en")
+        assert cutter.feed(text[:at]) + cutter.feed(text[at:]) + cutter.finish() == whole
+    cutter = SentenceCutter("en")
+    assert [piece for char in text for piece in cutter.feed(char)] + cutter.finish() == whole
 
 
 @pytest.mark.parametrize("seed", range(150))
@@ -307,6 +362,32 @@ def test_no_sentence_but_a_lines_last_is_short() -> None:
         "\n",
         " ",
         "1. ",
+        "$",
+        "$a ",
+        "$$a",
+        "<",
+        "<a b='",
+        "<!--",
+        "<script>",
+        "&",
+        "&amp;",
+        "【",
+        "[a](b ",
+        "![",
+        "\\(",
+        "\\[",
+        "\\begin{a}",
+        "\\frac{",
+        "https://a.b/",
+        "data:,",
+        "turn1",
+        "🎉",
+        "字",
+        "字，",
+        "ก",
+        "\u0301",
+        "```\n",
+        "~~~",
     ],
 )
 def test_the_time_grows_with_the_text_and_no_faster(unit: str) -> None:
