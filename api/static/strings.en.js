@@ -288,6 +288,7 @@ export default {
   "failed.audio_gone": "The voice note is gone from the server. Record it again.",
   "failed.audio_unreadable": "The recording is broken or empty. Record it again.",
   "failed.bad_speech": "The speech model sent no usable sound. Retry, or choose another voice in the agent's settings.",
+  "failed.no_answer": "The model only reasoned and gave no answer. Retry, or word your message differently.",
   "failed.empty_reply": "The model gave an empty reply. Retry, or word your message differently.",
   "failed.output_limit_reached": "The model reached its output limit before it began to answer. Ask for less, or tell an administrator.",
   "failed.content_filter": "The model's content policy withheld the reply. Word your message differently.",

@@ -1,7 +1,7 @@
 """What a worker reads of a turn before it goes on with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
@@ -68,7 +68,7 @@ _SPOKEN = (
         )
     )
 )
-_SPENT = select(func.sum(Usage.cost)).where(col(Usage.job_id) == _job_id)
+_SPENT = select(func.sum(Usage.cost)).where(col(Usage.job_id) == _job_id, col(Usage.step) != bindparam("but"))
 
 
 class Said(NamedTuple):
@@ -120,6 +120,11 @@ class Used:
     audio_s: float | None = None
     characters: int | None = None
     cost: Decimal = ZERO
+
+    def __add__(self, other: "Used") -> "Used":
+        """Both together; what neither counts stays None."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Used(*(mine if more is None else more if mine is None else mine + more for mine, more in pairs))
 
 
 @dataclass(frozen=True)
@@ -194,8 +199,10 @@ async def _turn(
             if key:
                 turn.sentence_keys[step.name] = key
         if job.reserved is not None:
-            spent = (await db.exec(_SPENT, params={"job": job.id})).one()
-            turn.left = job.reserved + job.charged - (spent or ZERO)
+            # Calls that gave no reply must not leave too little for the next one: `settle` waives what is too much.
+            but = "" if turn.reply else "reply"
+            spent = (await db.exec(_SPENT, params={"job": job.id, "but": but})).one()
+            turn.left = min(job.reserved, job.reserved + job.charged - (spent or ZERO))
     return turn
 
 

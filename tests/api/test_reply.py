@@ -144,6 +144,7 @@ async def test_agents_hide_reasoning_unless_told(parley: Live) -> None:
 @pytest.mark.parametrize(
     ("finish", "told"),
     [("stop", "stop"), ("length", "length"), ("max_tokens", "length"), ("content_filter", "content_filter"),
+     ("SAFETY", "content_filter"), ("content_filter: RECITATION", "content_filter"), ("sensitive", "content_filter"),
      ("eos_token", "stop"), (None, None)],
 )  # fmt: skip
 async def test_a_reply_says_why_it_ended(parley: Live, fake: FakeOpenAI, finish: str | None, told: str | None) -> None:
@@ -181,6 +182,72 @@ async def test_what_a_model_answers_in_vain_is_paid_once_and_not_asked_again(
     assert again.status_code == 202, again.text
     assert (await guarded.done(again.json()))["status"] == "succeeded"
     assert (await usage(guarded))["total"]["output_tokens"] > 4096
+
+
+NO_REPLY = {
+    "only reasoning": (chunks({"reasoning_content": "hm"}, written=300), "no_answer"),
+    "a tag was never closed": (chunks({"content": "<think>hm"}, written=300), "no_answer"),
+    "a tag was closed, and nothing followed": (chunks({"content": "<think>hm</think>"}, written=300), "no_answer"),
+    "nothing": (chunks({}, written=300), "empty_reply"),
+}
+
+
+@pytest.mark.parametrize(("answer", "code"), NO_REPLY.values(), ids=NO_REPLY)
+async def test_a_paid_answer_without_words_is_asked_for_once_more_and_booked_twice(
+    guarded: Live, fake: FakeOpenAI, answer: Answer, code: str
+) -> None:
+    fake.script.always("chat", answer)
+    await customer(guarded, balance=Decimal(5))
+    job = await ask(guarded, await guarded.session())
+    assert (job["status"], job["error"]["code"], job["attempt"]) == ("failed", code, 2)
+    assert fake.script.count("chat") == 2
+    total = (await usage(guarded))["total"]
+    assert (total["input_tokens"], total["output_tokens"]) == (200, 600)
+    after = await account(guarded)
+    assert (Decimal(after["balance"]), after["reserved"]) == (Decimal(5) - Decimal(total["cost"]), "0")
+
+
+PAID_IN_VAIN = {
+    "only reasoning": chunks({"reasoning_content": "hm"}, written=300),
+    "nothing": chunks({}, written=300),
+    "broken off after the count": Answer(
+        raw=[
+            "data: "
+            + json.dumps(
+                {
+                    "choices": [{"index": 0, "delta": {"content": "At"}}],
+                    "usage": {"prompt_tokens": 100, "completion_tokens": 300},
+                }
+            )
+            + "\n\n"
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", PAID_IN_VAIN.values(), ids=PAID_IN_VAIN)
+@pytest.mark.parametrize(
+    "models", ["openai/gpt-6-luna", "openai/gpt-6-luna,openai/gpt-6-sol"], ids=["again", "another"]
+)
+async def test_what_a_call_used_in_vain_is_added_to_that_of_the_reply(
+    guarded: Live, fake: FakeOpenAI, answer: Answer, models: str
+) -> None:
+    fake.script.add("chat", answer)
+    await customer(guarded, balance=Decimal(5))
+    agent = await guarded.agent(ai_chat=models)
+    job = await ask(guarded, await guarded.session(agent_id=agent["id"]))
+    assert (job["status"], job["attempt"]) == ("succeeded", 1 if "," in models else 2)
+    total = (await usage(guarded))["total"]
+    assert (total["input_tokens"], total["output_tokens"]) == (111, 307)
+    assert Decimal((await account(guarded))["balance"]) == Decimal(5) - Decimal(total["cost"])
+
+
+async def test_a_call_in_vain_that_was_dear_leaves_enough_for_the_next(guarded: Live, fake: FakeOpenAI) -> None:
+    fake.script.add("chat", chunks({"reasoning_content": "hm"}, written=4096))
+    await customer(guarded, balance=Decimal(5))
+    job = await ask(guarded, await guarded.session())
+    assert (job["status"], job["attempt"]) == ("succeeded", 2)
+    assert (await account(guarded))["reserved"] == "0"
 
 
 async def test_reasoning_that_a_server_counts_in_its_total_alone_is_booked(parley: Live, fake: FakeOpenAI) -> None:

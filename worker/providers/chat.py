@@ -1,19 +1,21 @@
 """A streamed chat completion: its chunks, and the times that they may take."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from openai import AsyncStream
 
 from shared.visible import is_blank
 from worker.providers.base import ChatUsage
-from worker.providers.chat_chunk import Said, finish_reason_of, said_in, tokens_in
+from worker.providers.chat_chunk import BROKEN, Said, finish_reason_of, said_in, tokens_in
 from worker.providers.chat_stream import ChatStream
 from worker.providers.client import Timeouts
 from worker.providers.failures import (
     BROKEN_OFF,
     EMPTY_REPLY,
     FAULTS,
+    NO_ANSWER,
     OUTPUT_LIMIT,
     WITHHELD,
     StreamError,
@@ -27,6 +29,7 @@ from worker.providers.received import allow
 USAGE_WAIT_S = 2.0
 MAX_EVENT_BYTES = 2_000_000
 MAX_REPLY_CHARS = 1_000_000
+LONGEST_GUESS_S = 3.0  # for how long a reply is held back only because it begins as a thought does
 
 
 async def streamed(
@@ -64,7 +67,8 @@ async def streamed(
     if piece:
         yield piece
     if not reply.has_words:
-        kind = {"length": OUTPUT_LIMIT, "content_filter": WITHHELD}.get(usage.finish_reason or "", EMPTY_REPLY)
+        empty = NO_ANSWER if usage.reasoning else EMPTY_REPLY
+        kind = {"length": OUTPUT_LIMIT, "content_filter": WITHHELD}.get(usage.finish_reason or "", empty)
         raise failure(kind, provider=provider, model=model)
 
 
@@ -81,7 +85,7 @@ async def _next_chunk(stream: AsyncStream[object], reply: "Reply", due: float) -
 
 
 class Reply:
-    """What a stream has said so far: whether it is complete, and whether its answer holds any words."""
+    """Reads a stream's chunks: the answer so far, the thoughts, why it ended, and the tokens."""
 
     def __init__(self, usage: ChatUsage, model: str, thinkers: Thinkers) -> None:
         self.finished = False
@@ -90,17 +94,18 @@ class Reply:
         self._model = model
         self._thinkers = thinkers
         self._cutter = ThoughtCutter(self._restart, presumed=thinkers.holds(model))
+        self._guessing_since: float | None = None
         self._chars = 0
         self._content: list[str] = []
         self._content_chars = 0
 
     @property
     def reasoning(self) -> str:
-        """What the model thought so far."""
+        """The reasoning so far."""
         return self._cutter.reasoning
 
     def read(self, chunk: object) -> str:
-        """Take in one chunk, and return what it adds to the answer; raises ValueError when it is an error."""
+        """Read one chunk and return its addition to the answer; raises ValueError for an error."""
         if isinstance(chunk, dict) and chunk.get("errors") and not self.finished:
             raise StreamError(chunk)
         if usage := _field(chunk, "usage"):
@@ -108,7 +113,7 @@ class Reply:
         choices = _field(chunk, "choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         reason = _field(choice, "finish_reason")
-        if reason == "error":  # OpenRouter's way to say that the model behind it broke
+        if isinstance(reason, str) and reason.lower() in BROKEN:
             msg = "the stream ended with an error"
             raise ValueError(msg)
         if reason:
@@ -121,7 +126,7 @@ class Reply:
         return self._add(said.answer) if said.answer else ""
 
     def finish(self) -> str:
-        """What the end of the stream adds to the answer."""
+        """End the reply and return what was still held back of the answer."""
         is_cut_off = self._usage.finish_reason == "length"
         piece = self._tell(self._cutter.finish(cut_off=is_cut_off))
         if not is_cut_off:
@@ -129,7 +134,7 @@ class Reply:
         return piece
 
     def _said(self, choice: object) -> Said:
-        """What a choice holds; one without a `delta` has a `message`, which may repeat all that was said before it."""
+        """Read a choice; one without a `delta` has a `message`, which may repeat the whole reply."""
         if delta := _field(choice, "delta"):
             return said_in(delta)
         said = said_in(_field(choice, "message"))
@@ -140,7 +145,13 @@ class Reply:
         self._grow(content)
         self._content.append(content)
         self._content_chars += len(content)
-        return self._tell(self._cutter.add(content))
+        piece = self._cutter.add(content)
+        if self._cutter.is_guessing:
+            now = time.monotonic()
+            self._guessing_since = self._guessing_since or now
+            if now - self._guessing_since > LONGEST_GUESS_S:
+                piece += self._cutter.release()
+        return self._tell(piece)
 
     def _grow(self, text: str) -> None:
         self._chars += len(text)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from worker.providers.base import FinishReason
 
-MAX_TOKENS = 10_000_000  # beyond any window: what a server says beyond that is no count
+MAX_TOKENS = 10_000_000  # beyond any window: a higher count is nonsense
 _REASONS: Mapping[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
@@ -13,32 +13,36 @@ _REASONS: Mapping[str, FinishReason] = {
     "max_completion_tokens": "length",
     "model_length": "length",
     "token_limit": "length",
-    "content_filter": "content_filter",
-    "content_filtered": "content_filter",
-    "safety": "content_filter",
-    "guardrail": "content_filter",
-}
+    **dict.fromkeys(
+        # of OpenAI, Bedrock, Anthropic, Gemini and Zhipu
+        ("content_filter", "content_filtered", "guardrail_intervened", "refusal", "safety", "recitation", "blocklist",
+         "prohibited_content", "sensitive"),
+        "content_filter",
+    ),
+}  # fmt: skip
+# of OpenRouter, Zhipu, DeepSeek, and of engines that were told to stop
+BROKEN = {"error", "network_error", "insufficient_system_resource", "abort"}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thought", "reasoning_details")
 _THOUGHT_TYPES = {"thinking", "reasoning", "thought", "reasoning.text", "reasoning.summary"}
 _TEXT_TYPES = {None, "text", "output_text"}
 
 
 class Said(NamedTuple):
-    """What a part of a reply says, and what the model thought."""
+    """The answer and the reasoning in one part of a reply."""
 
     answer: str
     thought: str
 
 
 class Tokens(NamedTuple):
-    """As a server counts them; None where it does not."""
+    """Token counts of a server; None where it gives none."""
 
     input_tokens: int | None
     output_tokens: int | None
 
 
 def said_in(part: object) -> Said:
-    """What a `delta` or a `message` holds; a refusal is what the model says."""
+    """Read a `delta` or a `message`; a refusal is an answer."""
     if not isinstance(part, dict):
         return Said("", "")
     content = part.get("content")
@@ -51,7 +55,7 @@ def said_in(part: object) -> Said:
 
 
 def tokens_in(usage: object) -> Tokens:
-    """Read a `usage` object. What was thought is paid for: some servers count it in their total alone."""
+    """Read a `usage` object. Some servers count reasoning, which is paid too, in `total_tokens` alone."""
     if not isinstance(usage, dict):
         return Tokens(None, None)
     read, written, total = (_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
@@ -61,12 +65,13 @@ def tokens_in(usage: object) -> Tokens:
 
 
 def finish_reason_of(told: object) -> FinishReason:
-    """Why a reply has ended, in OpenAI's words; whatever else a server says, its model has come to an end."""
-    return _REASONS.get(told.lower(), "stop") if isinstance(told, str) else "stop"
+    """Translate a server's finish reason into OpenAI's words; an unknown one is `stop`."""
+    name = told.partition(":")[0].lower() if isinstance(told, str) else ""  # Gemini: "content_filter: RECITATION"
+    return _REASONS.get(name, "stop")
 
 
 def _parts(content: object) -> Said:
-    """A list of parts, as Mistral's models that think send it."""
+    """Read a list of parts, as Mistral's reasoning models send it."""
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     answer = [_text(part) for part in parts if _type(part) in _TEXT_TYPES]
     answer += [part["refusal"] for part in parts if isinstance(part.get("refusal"), str)]

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import structlog
 
 from shared.errors import Upstream
-from worker.providers.failures import EMPTY_REPLY, NO_MODEL, NO_QUOTA, RATE_LIMITED, REJECTED, UNAUTHORIZED
+from worker.providers.failures import EMPTY_REPLY, NO_ANSWER, NO_MODEL, NO_QUOTA, RATE_LIMITED, REJECTED, UNAUTHORIZED
 from worker.providers.registry import Model
 
 FIRST_S, LONGEST_S = 1.0, 60.0
 LONG_S = {NO_QUOTA.code: 60.0, NO_MODEL.code: 600.0}
 LONGEST_ASKED_S = 600.0  # that a server's Retry-After is heeded for
 OF_THE_MODEL = {NO_MODEL.code, RATE_LIMITED.code, UNAUTHORIZED.code}  # the last may be about one message, or one model
-OF_THE_REQUEST = {REJECTED.code, EMPTY_REPLY.code, "bad_speech"}  # another one may fare better
+OF_THE_REQUEST = {REJECTED.code, EMPTY_REPLY.code, NO_ANSWER.code, "bad_speech"}  # another one may fare better
 
 log = structlog.get_logger(__name__)
 

@@ -69,12 +69,14 @@ REJECTED = Kind("upstream_rejected", False, "The model server {provider!r} rejec
 TOO_LONG = Kind("upstream_rejected", False, "The conversation is longer than the model {model!r} can read.")
 FILTERED = Kind("upstream_rejected", False, "The content policy of {provider!r} refused the request.")
 EMPTY_REPLY = Kind("empty_reply", True, "The model {model!r} gave an empty reply.")
+NO_ANSWER = Kind("no_answer", True, "The model {model!r} only reasoned and gave no answer.")
 OUTPUT_LIMIT = Kind(
     "output_limit_reached", False, "The model {model!r} reached its output limit before its answer began."
 )
 WITHHELD = Kind("content_filter", False, "The content policy of {provider!r} withheld the reply.")
 THOUGHT_ALOUD = Kind("upstream_error", True, "The model {model!r} thought aloud before it answered.")
 FINAL = {OUTPUT_LIMIT.code, WITHHELD.code}  # the model has answered, and is paid: asked again it does the same
+RETRIED_ONCE = {EMPTY_REPLY.code, NO_ANSWER.code}  # a paid answer too, but the next one may differ
 
 _BY_CODE = {
     "insufficient_quota": NO_QUOTA,
@@ -89,6 +91,9 @@ _BY_CODE = {
     "context_length_exceeded": TOO_LONG,
     "content_filter": FILTERED,
     "content_policy_violation": FILTERED,
+    "ResponsibleAIPolicyViolation": FILTERED,  # Azure
+    "data_inspection_failed": FILTERED,  # Alibaba
+    "1301": FILTERED,  # Zhipu
     # watsonx.ai's
     "token_quota_reached": NO_QUOTA,
     "consumption_limit_reached": RATE_LIMITED,  # too many share the model just now
@@ -185,7 +190,10 @@ def named_kind(*names: object) -> Kind | None:
 
 
 def _named_kind(error: BaseException) -> Kind | None:
-    return named_kind(error.code, error.type) if isinstance(error, openai.APIError) else None
+    if not isinstance(error, openai.APIError):
+        return None
+    inner = error.body.get("innererror") if isinstance(error.body, Mapping) else None  # Azure
+    return named_kind(error.code, error.type, inner.get("code") if isinstance(inner, Mapping) else None)
 
 
 def _listed_kind(body: object) -> Kind | None:

@@ -1,4 +1,4 @@
-"""What is asked of a server beyond what it must be told, and which of that it refuses."""
+"""The optional parameters of a request, and those that a server refuses."""
 
 import json
 import re
@@ -12,9 +12,9 @@ from worker.providers.failures import names_its_kind
 
 T = TypeVar("T")
 
-REFUSED = {400, 406, 415, 422, 501}  # with which servers say that they don't know a parameter, or a value of one
+REFUSED = {400, 406, 415, 422, 501}  # the statuses with which servers refuse a parameter, or its value
 _SPELLINGS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-_GO_ALONG = {"stream": ("stream_options",)}  # what means nothing without it
+_GO_ALONG = {"stream": ("stream_options",)}  # what has no meaning without it
 _LONGEST_MESSAGE = 20_000
 _PLACE = re.compile(r"""loc['"]: ?[\[(]['"]body['"], ?['"](\w+)""")  # as Pydantic names a field, in JSON or in words
 _TOO_MUCH = re.compile(r"too (?:large|big|high|many)|at most|maximum|exceed|between|less than", re.IGNORECASE)
@@ -25,10 +25,10 @@ Refused = frozenset[tuple[str, str]]  # by name, and value where that matters
 
 
 class Parameters:
-    """Asks one server with the optional parameters that it takes.
+    """Sends one server only the optional parameters that it accepts.
 
-    One that it refuses is asked for in another spelling, or left out, in a call right after: a refused call costs
-    nothing. What was refused is remembered for the model once it has answered without it.
+    A refused parameter is sent in its other spelling, or left out, in a second call right away: a refused call costs
+    nothing. It is remembered for the model once a call without it has succeeded.
     """
 
     def __init__(self, server: str) -> None:
@@ -36,7 +36,7 @@ class Parameters:
         self._refused: dict[str, Refused] = {}
 
     async def ask(self, model: str, wanted: Mapping[str, Any], send: Callable[[dict[str, Any]], Awaitable[T]]) -> T:
-        """Call `send` with as many of the `wanted` parameters as the server takes."""
+        """Call `send` with as many of the `wanted` parameters as the server accepts."""
         refused = self._refused.get(model, Refused())
         learned = Refused()
         while True:
@@ -50,7 +50,9 @@ class Parameters:
                 log.warning("model.parameter_refused", provider=self._server, model=model, parameter=name)
                 key = _key(name, parameters[name])
                 refused |= {key}
-                if not _TOO_MUCH.search(_words(error)):  # a lower value may be taken
+                if _TOO_MUCH.search(_words(error)):  # in either spelling; a lower value may be accepted
+                    refused |= {_key(_SPELLINGS.get(name, name), parameters[name])}
+                else:
                     learned |= {key}
             else:
                 if learned:
@@ -59,7 +61,7 @@ class Parameters:
 
 
 def refused_parameter(error: openai.APIStatusError, parameters: Mapping[str, Any]) -> str | None:
-    """The one of the parameters that a server does not take, or not with this value; None if that is not the matter."""
+    """The parameter that this error refuses, by name or for its value; None if it is about something else."""
     if error.status_code not in REFUSED or not parameters or names_its_kind(error):
         return None
     spelled = {name: name for name in parameters} | {_SPELLINGS.get(name, name): name for name in parameters}
@@ -70,13 +72,14 @@ def refused_parameter(error: openai.APIStatusError, parameters: Mapping[str, Any
     if places := _PLACE.findall(told):
         return next((spelled[place] for place in places if place in spelled), None)
     names = "|".join(sorted(map(re.escape, spelled), key=len, reverse=True))
-    found = re.search(rf"(?<![\w.-])({names})(?![\w-])", told, re.IGNORECASE)
+    # "stream" is an English word too: it counts in quotes or before a colon only.
+    found = re.search(rf"(?<![\w.-])(?!stream[^'\"`:=\w])({names})(?![\w-])", told, re.IGNORECASE)
     return spelled[found[1].lower()] if found else None
 
 
 def _words(error: openai.APIStatusError) -> str:
     told = str(error) if error.body is None else json.dumps(error.body, ensure_ascii=False)
-    return told[:_LONGEST_MESSAGE].replace('\\"', '"')
+    return told[:_LONGEST_MESSAGE].replace('\\"', '"').replace("\\n", "\n")
 
 
 def _taken(wanted: Mapping[str, Any], refused: Refused) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a text that streams has come to, as Markdown: a tag within code, or within a sentence, is written about."""
+"""The position in streamed Markdown: a tag in code or in a sentence is only mentioned."""
 # ruff: noqa: RUF001 - the marks of many scripts
 
 import re
@@ -7,7 +7,8 @@ _MARKS = re.compile(r"[`~\n]")
 _PART = re.compile(r"`+|~+|\n|[^`~\n]+")
 _FENCE, _LONGEST_RUN = 3, 1_000
 _BEFORE_FENCE = " \t>"
-_SENTENCE_ENDS = frozenset(".!?…。！？؟۔।:*)")
+_CODE_INDENT = 4
+_SENTENCE_ENDS = frozenset(".!?…。！？؟۔।")
 _QUOTES = frozenset("\"'“”‘’«»([{=`")
 
 
@@ -21,9 +22,10 @@ class Place:
         self._may_fence = True
         self._last = ""  # what is not white space, in this line
         self._has_space = False
+        self._indent = 0
 
     def move(self, text: str) -> None:
-        """Go on by this text."""
+        """Move past this text."""
         if not _MARKS.search(text):
             self._end_run()
             self._go_on(text)
@@ -37,6 +39,7 @@ class Place:
             self._end_run()
             if part == "\n":
                 self._span, self._may_fence, self._last, self._has_space = 0, True, "", False
+                self._indent = 0
             else:
                 self._go_on(part)
 
@@ -48,17 +51,24 @@ class Place:
 
     def takes_opening(self, *, in_line: bool) -> bool:
         """Whether a thought may begin here: at the start of a line, and `in_line` after a sentence too."""
-        return not self.is_code and (not self._last or (in_line and self._last in _SENTENCE_ENDS))
+        if self.is_code:
+            return False
+        return self._indent < _CODE_INDENT if not self._last else in_line and self._last in _SENTENCE_ENDS
 
-    def takes_closing(self, *, in_code: bool) -> bool:
-        """Whether a thought may end here; `in_code`: it may hold code that is not whole."""
+    def takes_closing(self, *, is_likely: bool, in_code: bool) -> bool:
+        """Whether a thought may end here; `is_likely` within a line too, `in_code` within code that is not whole."""
         if (self.is_code and not in_code) or self._last == "`":
             return False
-        if not self._last or self._last in _SENTENCE_ENDS:
+        if is_likely or self._last in _SENTENCE_ENDS:
             return True
+        if not self._last:
+            return self._indent < _CODE_INDENT
         return not self._has_space and self._last not in _QUOTES
 
     def _go_on(self, part: str) -> None:
+        if not self._last:
+            bare = part.lstrip()
+            self._indent += len(part[: len(part) - len(bare)].expandtabs(_CODE_INDENT))
         bare = part.rstrip()
         self._has_space = len(bare) < len(part)
         if bare:

@@ -1,6 +1,6 @@
-"""A model's thoughts, cut out of the content in which some servers leave them, while it streams.
+"""Cuts a model's reasoning out of streamed content, where servers without a reasoning parser leave it.
 
-A thought stands between two tags. The first is missing where the model's chat template has written it into the prompt.
+A thought stands between two tags. The first is missing if the model's chat template wrote it into the prompt.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ class ThoughtCutter:
     """Passes on the answer and keeps the thoughts; what comes out does not depend on how the content is split.
 
     `presumed` is a model that is known to think first without an opening tag: its content is held back until the
-    closing tag, or the end. So is content that begins as a thought does. Where other content turns out to have been a
-    thought, `take_back` is called: all that was passed on was not the answer.
+    closing tag, or the end. Content that begins as a thought does is held back too, until `release`. When a closing tag
+    shows that content already passed on was a thought, `take_back` is called.
     """
 
     def __init__(self, take_back: Callable[[], None], *, presumed: bool = False) -> None:
@@ -40,6 +40,8 @@ class ThoughtCutter:
         self._thought: list[str] = []
         self._said: list[str] = []
         self._held: list[str] | None = None
+        self._is_likely = False  # it began as a thought does
+        self._is_wrapped = False  # the answer stands between tags of its own
         self._closed_late = False  # one more closing tag than opening ones, and nothing behind it yet
         self._has_thought = False
         self._mentioned: set[str] = set()
@@ -53,16 +55,27 @@ class ThoughtCutter:
         return "\n\n".join(part for part in bare if part)
 
     def note(self, thought: str) -> None:
-        """Take in a thought that the server tells apart itself."""
+        """Keep a thought that the server sends in a field of its own."""
         self._told.append(thought)
 
+    @property
+    def is_guessing(self) -> bool:
+        """Whether content is held back only because it begins as a thought does."""
+        return self._held is not None and not self._presumed
+
+    def release(self) -> str:
+        """Pass on what a guess has held back: it may be an answer after all."""
+        held, self._held = "".join(self._held or ()), None
+        self._said.append(held)
+        return held
+
     def add(self, content: str) -> str:
-        """Take in content; the part of the answer that is certain now."""
+        """Read content and return the part of the answer that is now certain."""
         self._buffer += content
         return self._read(final=False, cut_off=False)
 
     def finish(self, *, cut_off: bool) -> str:
-        """What the end adds to the answer; `cut_off` when a limit ended it."""
+        """End the reply and return the rest of the answer; `cut_off` when a limit ended it."""
         return self._read(final=True, cut_off=cut_off)
 
     def _read(self, *, final: bool, cut_off: bool) -> str:
@@ -75,37 +88,37 @@ class ThoughtCutter:
         return "".join(out)
 
     def _go_on(self, out: list[str], *, final: bool) -> bool:
-        """Read on from `self._at`; False when that needs more content."""
+        """Read on from `self._at`; False when more content is needed."""
         if self._state is _State.ANSWER:
             return self._answer(out, final=final)
         return self._think(final=final) if self._state is _State.THOUGHT else self._start(out, final=final)
 
     def _end(self, out: list[str], *, cut_off: bool) -> None:
         if self._state is _State.THOUGHT and self._is_inside and self._open and not cut_off:
-            self._say(self._open.text + "".join(self._thought), out)  # nobody closed it: somebody wrote about the tag
+            self._say(self._open.text + "".join(self._thought), out)  # never closed: it was only mentioned
             self._thought = []
         if self._held is not None and self._presumed and cut_off:
             self._thoughts.append("".join(self._held))
         elif self._held is not None:
-            held, self._held = "".join(self._held), None
-            out.append(held)
+            out.append(self.release())
 
     def _start(self, out: list[str], *, final: bool) -> bool:
         blank = len(self._buffer) - len(self._buffer[self._at :].lstrip(" \t\r\n\ufeff\u200b"))
         if not self._has_thought:
-            out.append(self._buffer[self._at : blank])
+            out.append(self._buffer[self._at : blank].replace("\ufeff", "").replace("\u200b", ""))
         self._at = blank
         if blank == len(self._buffer):
             return False
-        tag = tag_at(self._buffer, self._at, at_start=True)
+        tag = tag_at(self._buffer, self._at)
         if tag and (tag.stands_alone or (tag.is_wrapper and self._has_thought)):
             self._at += len(tag.text)
             self._has_thought = True
+            self._is_wrapped = tag.is_wrapper or tag.kind == "harmony"
             return True
         if tag and not tag.closes and not tag.is_wrapper:
             self._begin_thought(tag, is_inside=bool(self._said or self._held))
             return True
-        if not final and is_unfinished(self._buffer, self._at, at_start=True):
+        if not final and is_unfinished(self._buffer, self._at):
             return False
         return self._begin_answer(out, final=final)
 
@@ -115,10 +128,10 @@ class ThoughtCutter:
             out.clear()
         elif not (self._has_thought or any(self._told) or self._said or self._held is not None):
             opening = opening_of(self._buffer[self._at :], final=final)
-            if opening is Opening.UNKNOWN and not self._presumed:
+            if opening is Opening.UNKNOWN:
                 return False
-            if opening is Opening.THOUGHT or self._presumed:
-                self._held = []
+            self._is_likely = opening is Opening.THOUGHT
+            self._held = [] if self._is_likely or self._presumed else None
         self._state = _State.ANSWER
         return True
 
@@ -133,14 +146,15 @@ class ThoughtCutter:
         begin = self._at
         for found in CANDIDATE.finditer(self._buffer, begin):
             at = found.start()
-            tag = tag_at(self._buffer, at, in_thought=True)
+            tag = tag_at(self._buffer, at)
             if tag and tag.closes and self._open and tag.kind == self._open.kind and not self._is_quoted(at):
                 self._thought.append(self._buffer[begin:at])
                 self._thoughts.append("".join(self._thought))
                 self._thought, self._open, self._has_thought = [], None, True
+                self._is_wrapped = tag.kind == "harmony"
                 self._at, self._state = at + len(tag.text), _State.START
                 return True
-            if not final and is_unfinished(self._buffer, at, in_thought=True):
+            if not final and is_unfinished(self._buffer, at):
                 self._at = at
                 break
         else:
@@ -157,30 +171,32 @@ class ThoughtCutter:
         for found in CANDIDATE.finditer(self._buffer, self._at):
             at = found.start()
             if at < self._at:
-                continue  # within a tag that somebody wrote about
+                continue  # within a tag that was only mentioned
             self._say(self._buffer[self._at : at], out)
             self._at = at
-            if tag := tag_at(self._buffer, at):
+            if tag := tag_at(self._buffer, at, words=self._is_likely):
                 if self._acts(tag, out):
                     return True
                 self._say(tag.text, out)
                 self._at += len(tag.text)
-            elif not final and is_unfinished(self._buffer, at):
+            elif not final and is_unfinished(self._buffer, at, words=self._is_likely):
                 return False
         self._say(self._buffer[self._at :], out)
         self._at = len(self._buffer)
         return False
 
     def _acts(self, tag: Tag, out: list[str]) -> bool:
-        """Do what a tag in the answer says; False when it is only written about."""
+        """Act on a tag in the answer; False when it is only mentioned."""
         if tag.is_wrapper:
-            is_meant = tag.closes and self._has_thought and not self._place.is_code
-            self._at += len(tag.text) if is_meant else 0
+            is_meant = tag.closes and self._is_wrapped and not self._place.is_code
+            if is_meant:
+                self._at += len(tag.text)
+                self._is_wrapped = False
             return is_meant
         return self._closes(tag, out) if tag.closes else self._opens(tag)
 
     def _opens(self, tag: Tag) -> bool:
-        is_meant = self._place.takes_opening(in_line=self._has_thought)
+        is_meant = (self._has_thought or tag.is_usual) and self._place.takes_opening(in_line=self._has_thought)
         if is_meant:
             self._begin_thought(tag, is_inside=True)
         else:
@@ -190,8 +206,11 @@ class ThoughtCutter:
     def _closes(self, tag: Tag, out: list[str]) -> bool:
         """Without an opening tag, all before it was a thought; after a first thought only if an answer follows."""
         is_sure = self._presumed and self._held is not None
-        is_mentioned = tag.kind in self._mentioned and not is_sure
-        if is_mentioned or not tag.stands_alone or not self._place.takes_closing(in_code=is_sure):
+        is_mentioned = tag.kind in self._mentioned and not (is_sure and tag.is_usual)
+        is_likely = self._is_likely and not self._has_thought
+        if is_mentioned or not tag.stands_alone:
+            return False
+        if not self._place.takes_closing(is_likely=is_likely, in_code=is_sure):
             return False
         self._at += len(tag.text)
         self._closed_late, self._state = True, _State.START
@@ -201,7 +220,7 @@ class ThoughtCutter:
         return True
 
     def _turn_into_thought(self) -> None:
-        """What was said so far was a thought: the answer begins now."""
+        """Make a thought of all content so far; the answer begins now."""
         is_told = self._held is None and not is_blank("".join(self._said))
         self._thoughts.append("".join(self._said) + "".join(self._held or ()))
         self._said, self._held, self._closed_late = [], None, False

@@ -1,6 +1,7 @@
 """The second step of a turn: the reply."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from shared.services import step as steps
 from shared.services.step import Reply
 from shared.services.turn import StepDone, Turn, Used
 from worker.providers.base import ChatMessage, ChatProvider, ChatUsage
-from worker.providers.failures import FINAL, THOUGHT_ALOUD, failure
+from worker.providers.failures import FINAL, NO_ANSWER, RETRIED_ONCE, THOUGHT_ALOUD, failure
 from worker.providers.fallback import BrokenOffError, FinalError, first_to_answer
 from worker.providers.offline import OfflineProvider
 from worker.providers.registry import Model
@@ -89,8 +90,11 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
         if turn.message.text:
             try:
                 done = await _ask(worker, turn, language, timer, draft)
-            finally:
+            except Upstream as error:
                 await _count_tokens(worker, turn, timer.used)
+                if error.code in RETRIED_ONCE and turn.claim.attempt > 1:
+                    error.transient = False
+                raise
         else:
             done = StepDone(name="reply", duration_ms=timer.ms)
             draft.add(_without_speech(turn, language))
@@ -112,7 +116,10 @@ async def _count_tokens(worker: Worker, turn: Turn, used: Used | None) -> None:
 
 
 async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: Draft) -> StepDone:
-    """Ask the chat models until one has answered. What was told of its answer is kept in `turn.unpaid`."""
+    """Ask the chat models until one has answered. What was told of its answer is kept in `turn.unpaid`.
+
+    Tokens of failed calls are paid too: they go into `timer.used`, and into the step of the model that answers.
+    """
     models = money.usable(turn, worker.models.chat(turn.agent.ai_chat))
     timer.model = models[0]
     most = worker.settings.max_reply_tokens if turn.left is not None else None
@@ -131,25 +138,42 @@ async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: D
             draft.begin()
 
         usage = ChatUsage(on_restart=restart)
+        before = timer.used
+
+        def used() -> Used:
+            mine = _used(turn, model, usage, asked, draft.text)
+            return before + mine if before else mine
+
         streamed = model.provider.stream_chat(asked, model=model.model, usage=usage, max_tokens=most)
         try:
-            async with aclosing(streamed) as pieces:
-                async for piece in pieces:
-                    draft.add(piece)
-            draft.finish()
+            await _read(streamed, draft)
         except Upstream as error:
+            if _is_paid(error, usage):
+                timer.used = used()
             if error.code in FINAL:
-                timer.used = _used(turn, model, usage, asked, draft.text)
                 raise FinalError(error) from None
             if draft.is_spoken:
                 raise BrokenOffError(error) from None
             raise
         finally:
-            done = _done(turn, model, timer, usage, _used(turn, model, usage, asked, draft.text))
+            done = _done(turn, model, timer, usage, used())
             turn.unpaid = done if draft.text else None
         return done
 
     return await first_to_answer(worker.circuits, models, ask, last=turn.failed.get("reply"))
+
+
+async def _read(streamed: AsyncGenerator[str], draft: Draft) -> None:
+    async with aclosing(streamed) as pieces:
+        async for piece in pieces:
+            draft.add(piece)
+    draft.finish()
+
+
+def _is_paid(error: Upstream, usage: ChatUsage) -> bool:
+    """Whether a failed call is charged: when the model completed its answer, or the server has counted tokens."""
+    is_counted = usage.input_tokens is not None or usage.output_tokens is not None
+    return is_counted or error.code in FINAL or error.code == NO_ANSWER.code
 
 
 def _window(model: Model[ChatProvider]) -> int:

@@ -38,7 +38,7 @@ class StepFailedError(Exception):
 
 
 class Timer:
-    """Milliseconds since a step began, the model that it asks, and what a failed call used that is paid."""
+    """Milliseconds since a step began, the model that it asks, and the paid use of calls that failed."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()

@@ -70,7 +70,7 @@ OF_A_ROLE: Mapping[Role, Mapping[str, Fault]] = {
         "a blank reply": Fault(_EMPTY, True, Answer(pieces=[" ", "\n"])),
         "only a tool call": Fault(_EMPTY, True, Answer(tool_call=True)),
         "an invisible reply": Fault(_EMPTY, True, Answer(text="\u200b")),
-        "a thought without an answer": Fault(_EMPTY, True, Answer(text="<think>Hm.</think>")),
+        "a thought without an answer": Fault("no_answer", True, Answer(text="<think>Hm.</think>")),
         "a reply that was filtered out": Fault("content_filter", False, Answer(text="", finish="content_filter")),
         "a limit before the answer": Fault("output_limit_reached", False, Answer(text="", finish="length")),
     },

@@ -116,6 +116,33 @@ async def test_a_stream_that_ends_with_neither_a_reason_nor_its_end_is_broken_of
     assert (await failure(ask(provider))).code == "upstream_error"
 
 
+@pytest.mark.parametrize("reason", ["error", "network_error", "insufficient_system_resource", "abort"])
+async def test_a_reply_that_its_server_could_not_end_is_broken_off(
+    provider: OpenAIProvider, script: Script, reason: str
+) -> None:
+    script.add("chat", Answer(raw=[delta(None, content="Hello."), delta(reason), DONE]))
+    error = await failure(ask(provider))
+    assert (error.code, error.transient) == ("upstream_error", True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "content_filter", "param": "prompt", "innererror": {"code": "ResponsibleAIPolicyViolation"}},
+        {"code": None, "param": "prompt", "innererror": {"code": "ResponsibleAIPolicyViolation"}},
+        {"code": "data_inspection_failed"},
+        {"code": "1301"},
+    ],
+)
+async def test_a_prompt_that_a_content_policy_refuses_is_asked_once(
+    provider: OpenAIProvider, script: Script, error: dict[str, Any]
+) -> None:
+    script.add("chat", Answer(status=400, error={"message": "The response was filtered.", **error}))
+    refused = await failure(ask(provider))
+    assert (refused.code, refused.transient, "content policy" in refused.detail) == ("upstream_rejected", False, True)
+    assert script.count("chat") == 1
+
+
 WHOLE = {"choices": [{"message": {"content": "<think>Hm.</think>Hello."}, "finish_reason": "stop"}]}
 COUNTED = {"prompt_tokens": 11, "completion_tokens": 7}
 
@@ -176,3 +203,13 @@ async def test_what_was_shown_and_was_no_answer_is_told_to_be(provider: OpenAIPr
         shown.extend([piece])
     assert "".join(shown) == "At seven."
     assert usage.reasoning == "Breakfast? Seven."
+
+
+async def test_a_reply_that_begins_like_a_thought_is_shown_long_before_its_end(
+    provider: OpenAIProvider, script: Script
+) -> None:
+    text = "The user asks, and the system answers."
+    script.add("chat", Answer(pieces=[text, *"." * 30], chunk_delay_s=0.2))
+    shown = [piece async for piece in provider.stream_chat(HELLO, model="m", usage=ChatUsage())]
+    assert "".join(shown) == text + "." * 30
+    assert len(shown) > 5

@@ -50,9 +50,11 @@ THOUGHTS = {
     "Harmony without ends": f"<|channel|>analysis<|message|>Hm.<|channel|>final<|message|>{ANSWER}",
     "Harmony without special tokens": f"analysisHm.assistantfinal{ANSWER}",
     "Gemma": f"<|channel>thought\nHm.<channel|>{ANSWER}",
-    "MedGemma": f"<unused94>thought\nHm.<unused95>{ANSWER}",
     "Granite": f"Here is my thought process: Hm. Here is my response: {ANSWER}",
-    "a folded part": f'<details type="reasoning" done="true">Hm.</details>\n{ANSWER}',
+    "Granite, in short": f"Here's my thought process: Hm. Here's my response: {ANSWER}",
+    "a process": f"<thinking_process>Hm.</thinking_process>{ANSWER}",
+    "nothing seen before it": f"\ufeff\u200b<think>Hm.</think>{ANSWER}",
+    "only the closing tag, within a line": f"Okay, the user asks. Hm. They want seven </think> {ANSWER}",
     "an answer in tags": f"<think>Hm.</think>\n<answer>{ANSWER}</answer>",
     "only the closing tag": f"Hm.\n</think>\n\n{ANSWER}",
     "only the closing tag, without a line": f"Hm.</think>{ANSWER}",
@@ -96,6 +98,7 @@ ORDINARY = [
     "The user manual says seven.",
     "I need to know your room.",
     "We should see. <details>More</details>",
+    '<details type="reasoning">Hm.</details>\nSeven.',
     "<answer>Seven</answer>",
     "Ends with <",
     "Ends with <thi",
@@ -103,7 +106,21 @@ ORDINARY = [
     "◁ and ▷",
     "",
     "هل <think> وسم؟",
+    "Here is my thought process: I count. That's all.",
+    "analysisParalysis is one word.",
+    "<review>\n<thoughts>Good</thoughts>\n<score>5</score>\n</review>",
+    "<body>\n<reflection>Good</reflection>\n</body>",
+    "So it is:\n\n    <think>\n    Hm.\n    </think>\n\nThat is all.",
+    "* </think> ends it.",
 ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["The token <|end|> ends it.", "Close with </answer>.", "So:\n<response>\n1\n</response>\nDone.", "`</answer>`"],
+)
+def test_an_answer_after_a_thought_keeps_its_own_tags(answer: str) -> None:
+    assert cut(f"<think>Hm.</think>{answer}") == (answer, "Hm.")
 
 
 @pytest.mark.parametrize("content", ORDINARY)
@@ -145,12 +162,42 @@ def test_several_thoughts_and_none(content: str, said: str, thoughts: str) -> No
 
 
 @pytest.mark.parametrize(
-    "beginning", ["The user asks.", "Okay, the user wants", "Hmm, so", "We need to", "用户问早餐", "Let me think"]
+    "beginning",
+    ["The user asks.", "Okay, the user wants", "Hmm, the guest is", "We need to respond", "用户问早餐", "Let me think"],
 )
 def test_what_begins_as_a_thought_is_held_back_until_it_has_ended(beginning: str) -> None:
     cutter = ThoughtCutter(lambda: pytest.fail("something was shown"))
     assert [cutter.add(char) for char in f"{beginning} more.\n</think>"] == [""] * (len(beginning) + 15)
     assert cutter.add(ANSWER) == ANSWER
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Hmm, interesting!", "Let me check that for you.", "I need to know your room.", "We need to talk.", "Wait, what?",
+        "The question of free will is old.", "Okay, so here is the plan.", "Okay, let's start.", "I should mention",
+        "So, the answer is yes.", "First, boil water.", "Analysis of it follows.", "Here is my plan", "The users ask",
+    ],
+)  # fmt: skip
+def test_the_usual_beginnings_of_answers_are_shown_at_once(content: str) -> None:
+    cutter = ThoughtCutter(lambda: None)
+    shown = "".join(cutter.add(char) for char in content)
+    assert content.startswith(shown)
+    assert len(shown) >= len(content) - 1
+
+
+def test_what_a_guess_held_back_is_passed_on_and_is_still_taken_back_by_a_closing_tag() -> None:
+    shown: list[str] = []
+    cutter = ThoughtCutter(shown.clear)
+    shown.append(cutter.add("The user asks. "))
+    assert cutter.is_guessing
+    shown.append(cutter.release())
+    assert not cutter.is_guessing
+    shown.append(cutter.add("Seven."))
+    assert "".join(shown) == "The user asks. Seven."
+    shown.append(cutter.add(f" </think> {ANSWER}"))
+    shown.append(cutter.finish(cut_off=False))
+    assert "".join(shown) == ANSWER
 
 
 def test_a_reply_that_only_began_like_a_thought_is_told_at_its_end() -> None:
@@ -172,7 +219,7 @@ def test_models_that_leave_the_opening_tag_out_are_known_until_one_does_not(mode
 
 
 FRAGMENTS = [
-    "<think>", "</think>", "</thinking>", "<think/>", "[THINK]", "[/THINK]", "◁think▷", "◁/think▷", "</details>",
+    "<think>", "</think>", "</thinking>", "<think/>", "[THINK]", "[/THINK]", "◁think▷", "◁/think▷",
     "<|channel|>analysis<|message|>", "<|channel|>final<|message|>", "<|start|>assistant", "<|end|>", "<answer>",
     "</answer>", "Here is my thought process:", "Here is my response:", "analysis", "assistantfinal", "X", "a", "word ",
     "The user ", "\n", " ", ". ", "`", "```", "```\n", "~~~\n", "<", "</", "|", "[", "H", "Here", '"', "(",
