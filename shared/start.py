@@ -14,6 +14,7 @@ from shared.queue import Queue, open_redis
 from shared.services import blob as blobs
 from shared.services import worker as workers
 from shared.storage import Storage
+from shared.store_urls import address
 
 PATIENCE_S = 5.0
 
@@ -35,7 +36,7 @@ async def stop_unless_usable(settings: Settings) -> None:
     found = [
         ("database", database.where, sql, database_setting(settings)),
         ("Redis", queue.where, redis, "REDIS_URL"),
-        ("blob store", settings.embedded_blob_url, blobs_, "BLOB_URL" if settings.blob_url else "DATA_DIR"),
+        ("blob store", address(settings.embedded_blob_url), blobs_, "BLOB_URL" if settings.blob_url else "DATA_DIR"),
     ]
     lines = [
         refusal(store, where, error, setting) for store, where, error, setting in found if error and error.is_lasting
