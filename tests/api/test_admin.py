@@ -303,7 +303,7 @@ async def test_jobs_of_all_are_seen_and_steered_by_their_owners_rules(door: Live
     one = (await door.http.get(f"{JOBS}/{queued['id']}")).json()
     own = (await door.http.get(f"{API}/job/{queued['id']}", headers=ann)).json()
     assert one == own | {"user_id": ann_id, "links": links_of(queued["id"])}
-    assert (await door.http.get(JOBS)).json()["items"][1] == one
+    assert (await door.http.get(JOBS, params={"include": "steps"})).json()["items"][1] == one
     retried = await door.http.post(links_of(failed["id"])["retry"])
     assert (retried.status_code, retried.json()["status"]) == (202, "queued")
     assert (retried.json()["user_id"], retried.json()["links"]) == (ann_id, links_of(failed["id"]))
