@@ -100,6 +100,7 @@ QUERY = {
     "order": ("newest", "oldest"),
     "stream": ("1", "0"),
     "status": ("succeeded",),
+    "include": ("steps",),
     "by": ("day", "model", "agent", "session"),
     "from": ("2000-01-01",),
     "to": ("2100-01-01",),
