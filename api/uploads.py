@@ -25,7 +25,7 @@ from shared.services import session as sessions
 
 MAX_FIELD = 1_000
 MAX_FORM = 65_536  # boundaries and fields around the file
-BASE64 = re.compile(rb"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/_\s-]{40,}={0,2}\s*")
+BASE64 = re.compile(rb"(?:data:[\w/+.;=-]*,)?[A-Za-z0-9+/_\r\n-]{40,}={0,2}\s*")
 JUDGED_BYTES = 80  # of a file that is no sound: what else it may be
 SPOOL_CHUNK = 256 * 1024
 DISCARD_S = 0.25  # how long the answer waits for it: with SQL away it would wait as long as it already has

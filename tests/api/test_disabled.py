@@ -152,7 +152,7 @@ async def test_no_job_of_the_disabled_begins_anew(guarded: Live, fake: FakeOpenA
 
 
 async def test_submits_under_way_leave_no_job_behind(door: Live) -> None:
-    people = await cast(door, requests_per_minute=1_000_000)
+    people = await cast(door, requests_per_minute=1_000_000, jobs_at_a_time=1_000_000)
     agent = (await door.agent())["id"]
     sessions = [(await door.session(agent_id=agent))["id"] for _ in range(8)]
 

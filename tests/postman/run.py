@@ -28,6 +28,8 @@ FETCH_S = 120
 RUN_S = 240  # newman's own timeout does not stop a request that repeats itself
 REQUEST_MS = 75_000  # over the longest `Prefer: wait`
 
+BROKEN = {"PROVIDERS__BROKEN__BASE_URL": "http://127.0.0.1:1/v1", "MAX_ATTEMPTS": "2"}  # nothing listens there
+
 PRICES = """
 [[model]]
 id = "offline/offline"
@@ -66,11 +68,13 @@ def run_collection(*, auth: Auth = "off", role: Role = "admin") -> None:
         prices = folder / "prices.toml"
         prices.write_text(PRICES)
         environment = _clean_environment(
-            DATA_DIR=str(folder / "data"), PORT=str(free_port()), AUTH=auth, MODEL_CATALOGUE=str(prices)
+            DATA_DIR=str(folder / "data"), PORT=str(free_port()), AUTH=auth, MODEL_CATALOGUE=str(prices), **BROKEN
         )
         with _server(folder, environment) as url:
             account = _make_admin(folder, environment) if role == "admin" else {}
-            run = _newman(_environment(folder, base_url=url, **account), folder / "report.json")
+            run = _newman(
+                _environment(folder, base_url=url, broken_model="broken/model", **account), folder / "report.json"
+            )
             _check_whole(run, role)
 
 
