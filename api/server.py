@@ -14,6 +14,7 @@ from api.wire import WireProtocol
 from shared.config import Settings
 
 GRACE_S = 5
+IDLE_S = 75  # longer than clients keep an idle connection: one of theirs must not close as they use it
 
 
 class _Server(uvicorn.Server):
@@ -59,6 +60,7 @@ async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stoppi
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=IDLE_S,
         limit_concurrency=20_000,
     )
     server = _Server(config)

@@ -87,6 +87,19 @@ async def test_http_1_0_gets_bodies_that_end_with_the_connection(parley: Live) -
             assert len(old.body) == int(old.headers["content-length"])
 
 
+async def test_an_idle_connection_outlives_the_clients_own_patience(parley_without_worker: Live) -> None:
+    url = parley_without_worker.http.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    for pause_s in (7, 0):  # httpx, and with it the `openai` library, uses an idle connection again for 5 s
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(30):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            await reader.readexactly(int(head.split("content-length: ")[1].split()[0]))
+        assert " 200 " in head.splitlines()[0]
+        await asyncio.sleep(pause_s)
+    writer.close()
+
+
 async def test_http_1_0_may_submit_and_send_no_host(parley: Live) -> None:
     session = (await parley.session())["id"]
     body = json.dumps({"session_id": session, "text": "Hello"})

@@ -33,9 +33,6 @@ from tests.faults.waiting import until
 from tests.processes import Process
 from tests.services import RedisServer, free_port
 
-# An idle connection is given up before the API does so: it would close some just as they are used.
-CONNECTIONS = httpx.Limits(keepalive_expiry=2)
-
 
 class Worker(Process):
     """A worker process; what it did is read from its log."""
@@ -69,7 +66,7 @@ class Deployment:
         self.blobs = folder / "blobs"
         self._folder = folder
         self._started = 0
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=30, limits=CONNECTIONS)
+        self._http = httpx.AsyncClient(base_url=self.url, timeout=30)
         self.client = Client(self._http, self.history, self.model)
         self.env = {
             "ENV": "TEST",

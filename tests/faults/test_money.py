@@ -18,7 +18,7 @@ import pytest
 from tests.fakes.openai_script import Answer, Call
 from tests.fakes.openai_server import FakeOpenAI
 from tests.faults.client import API, ENDED, new_topic, patiently
-from tests.faults.deployment import CONNECTIONS, Deployment
+from tests.faults.deployment import Deployment
 from tests.faults.model import Model, note, prompt
 from tests.faults.waiting import until
 
@@ -56,7 +56,7 @@ class Customer:
         self._parley = parley
         self._chance = chance
         self._seen = seen
-        self._http = httpx.AsyncClient(base_url=parley.url, timeout=60, limits=CONNECTIONS)
+        self._http = httpx.AsyncClient(base_url=parley.url, timeout=60)
         self.sessions: list[str] = []
         self.jobs: list[str] = []
 
