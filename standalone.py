@@ -1,6 +1,6 @@
 """`make run`: the API, a worker, the queue and the stores in one process and one event loop."""
 
-import shared.start_signals  # noqa: F401 - before all that takes its time to import
+import shared.process.start_signals  # noqa: F401 - before all that takes its time to import
 
 # isort: split
 import asyncio
@@ -10,16 +10,16 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from api.http.server import bind
+from api.http.server import serve as serve_api
 from api.main import create_app, open_stores
-from api.server import bind
-from api.server import serve as serve_api
 from shared.config import Settings, get_settings
-from shared.logging import setup_logging
-from shared.providers import OFFLINE
-from shared.queue import Queue, open_redis
-from shared.run import run
-from shared.signals import stop_on_signals
-from shared.start import stop_unless_usable
+from shared.process.logging import setup_logging
+from shared.process.run import run
+from shared.process.start_checks import stop_unless_usable
+from shared.process.stop_signals import stop_on_signals
+from shared.provider_presets import OFFLINE
+from shared.redis.queue import Queue, open_redis
 from worker.main import serve as serve_worker
 
 ROOT = Path(__file__).parent

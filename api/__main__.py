@@ -1,19 +1,19 @@
 """`python -m api` serves the API; `token NAME` prints an access token, `create-admin NAME` makes an administrator."""
 
-import shared.start_signals  # noqa: F401 - before all that takes its time to import
+import shared.process.start_signals  # noqa: F401 - before all that takes its time to import
 
 # isort: split
 import argparse
 import sys
 
-from api import commands
+from api.auth import commands
+from api.http.server import bind, serve
 from api.main import create_app, open_stores
-from api.server import bind, serve
 from shared.config import Settings, get_settings
-from shared.logging import setup_logging
-from shared.run import run
-from shared.signals import stop_on_signals
-from shared.start import stop_unless_usable
+from shared.process.logging import setup_logging
+from shared.process.run import run
+from shared.process.start_checks import stop_unless_usable
+from shared.process.stop_signals import stop_on_signals
 
 
 def main() -> None:

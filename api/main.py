@@ -11,19 +11,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Lifespan
 
-from api import errors, pages
-from api.auth import OPEN_PATHS, PREFIX, AuthMiddleware
-from api.backlog import Backlog
-from api.first_admin import make_first_admin
-from api.gathering import JobReader, Submits, Uploads
-from api.head import HeadLimitMiddleware
-from api.headers import HeadersMiddleware, cors
-from api.lag import LoopLag
-from api.limits import BodyLimitMiddleware, UnreadBodyMiddleware
-from api.open_requests import OpenRequests
-from api.readiness import Readiness
-from api.retirement import Retirements
-from api.routes import (
+from api.auth.first_admin import make_first_admin
+from api.auth.middleware import OPEN_PATHS, PREFIX, AuthMiddleware
+from api.auth.open_requests import OpenRequests
+from api.doors.v1.routes import (
     admin_job,
     admin_user,
     agent,
@@ -37,22 +28,31 @@ from api.routes import (
     session,
     usage,
 )
-from api.schemas.problem import Problem
-from api.state import Stores
-from api.waiting import look_again_forever
-from api.wire import HeadMethodMiddleware
+from api.doors.v1.schemas.problem import Problem
+from api.http import pages, problems
+from api.http.body_limit import BodyLimitMiddleware, UnreadBodyMiddleware
+from api.http.header_limit import HeadLimitMiddleware
+from api.http.protocol import HeadMethodMiddleware
+from api.http.security_headers import HeadersMiddleware, cors
+from api.usecases.admission import Backlog
+from api.usecases.batching import JobReader, Submits, Uploads
+from api.usecases.model_retirement import Retirements
+from api.usecases.readiness import Readiness
+from api.usecases.resources import Stores
+from api.usecases.wait import look_again_forever
 from shared.audio.pool import AudioPool
 from shared.config import Settings
-from shared.db import Database
 from shared.errors import Unavailable
-from shared.events import JobEvents
-from shared.limits import Limits
 from shared.passwords import Passwords
-from shared.queue import Queue, open_redis
-from shared.services.bound import Tariff
-from shared.services.job import Budget
+from shared.process.cancellation import end
+from shared.process.loop_lag import LoopLag
+from shared.redis.queue import Queue, open_redis
+from shared.redis.rate_limits import Limits
+from shared.redis.wakes import JobEvents
+from shared.services.cost_estimate import Tariff
+from shared.services.job.transitions import Budget
+from shared.sql.database import Database
 from shared.storage import Storage
-from shared.tasks import end
 from shared.user_limits import UserLimits
 
 log = structlog.get_logger(__name__)
@@ -187,7 +187,7 @@ def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
             yield
 
     app = _App(settings, lifespan)
-    errors.install(app)
+    problems.install(app)
     for module in (auth, api_key, agent, session, message, job, events, model, usage, admin_user, admin_job):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(auth.root)

@@ -18,9 +18,9 @@ from benchmarks.client import API, Answer, Connection, text_of
 from benchmarks.figures import Row, latency, main
 from benchmarks.fill import Fill
 from benchmarks.parley import KINDS, NAMES, Kind, databases, parley
-from shared.db import Database
 from shared.models import LOCAL_USER_ID, Job, Session, User
 from shared.services import fairness
+from shared.sql.database import Database
 from tests.factories import make_job
 
 LIMIT, CLAIM_LIMIT = 1.5, 2.0

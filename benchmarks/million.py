@@ -17,9 +17,9 @@ from benchmarks.client import API, Connection, request, sessions, text_of
 from benchmarks.figures import Row, latency, main
 from benchmarks.fill import Fill, copied_id
 from benchmarks.parley import KINDS, NAMES, Kind, Parley, databases, folder, model_server, on_postgres
-from shared.db import Dispatch
 from shared.models import Job, Message, Session, Step, Usage
-from shared.queue import Queue, open_redis
+from shared.redis.queue import Queue, open_redis
+from shared.sql.effects import Dispatch
 
 LIMIT = 1.2
 WARM = 20

@@ -21,9 +21,10 @@ from benchmarks.client import API, Answer, Connection, request, sessions, text_o
 from benchmarks.figures import Row, main
 from benchmarks.fill import Fill, copied_id
 from benchmarks.parley import Parley, databases, folder, memory_mb
-from shared.db import Database, Effect, JobChanged, after_commit
 from shared.models import Job, Message, Session
-from shared.queue import Queue, open_redis
+from shared.redis.queue import Queue, open_redis
+from shared.sql.database import Database
+from shared.sql.effects import Effect, JobChanged, after_commit
 
 KB, WOKEN_S = 30, 3
 AT_A_TIME = 100

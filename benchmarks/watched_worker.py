@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 from shared.config import Settings, get_settings
-from shared.logging import setup_logging
-from shared.queue import Queue, open_redis
-from shared.run import run
-from shared.signals import stop_on_signals
-from shared.tasks import end
+from shared.process.cancellation import end
+from shared.process.logging import setup_logging
+from shared.process.run import run
+from shared.process.stop_signals import stop_on_signals
+from shared.redis.queue import Queue, open_redis
 from worker.main import serve
 
 STEP_S = 0.01

@@ -3,7 +3,7 @@
 All of them are one transaction, and one process migrates at a time: another waits, and then finds nothing to do.
 """
 
-import shared.start_signals  # a signal ends it at once; what was not committed is rolled back
+import shared.process.start_signals  # a signal ends it at once; what was not committed is rolled back
 
 # isort: split
 import asyncio
@@ -18,9 +18,9 @@ from sqlmodel import SQLModel
 
 import shared.models  # noqa: F401 - fills the metadata
 from shared.config import get_settings
-from shared.database_url import DatabaseUrl, database_url
-from shared.db import FAILURES, explained
-from shared.start import database_setting, refusal
+from shared.process.start_checks import database_setting, refusal
+from shared.sql.failures import FAILURES, explained
+from shared.sql.url import DatabaseUrl, database_url
 
 OURS = 0x7061726C6579  # the advisory lock; it spells "parley"
 TURN_S = 600.0  # how long another migration is waited for

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from shared.money import UNIT, ZERO
-from shared.providers import ModelRef, Role
+from shared.provider_presets import ModelRef, Role
 
 OURS = Path(__file__).with_name("catalogue.toml")
 NEAR = timedelta(days=60)  # how long before its end a model in use is warned of

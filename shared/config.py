@@ -31,12 +31,23 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from shared.database_url import database_url, sqlite_url
 from shared.models.user import Username
 from shared.money import MOST, PLACES, ZERO
 from shared.passwords import Password
-from shared.providers import DOES, OFFLINE, PRESETS, ROLES, ModelRef, Preset, Role, checked_key, checked_url, preset_of
+from shared.provider_presets import (
+    DOES,
+    OFFLINE,
+    PRESETS,
+    ROLES,
+    ModelRef,
+    Preset,
+    Role,
+    checked_key,
+    checked_url,
+    preset_of,
+)
 from shared.secret_files import SecretFiles, read_drivers_secrets
+from shared.sql.url import database_url, sqlite_url
 from shared.store_urls import blob_url, redis_url
 
 DEFAULT_SECRETS = ("change-me", "changeme", "parley:parley@", "postgres:postgres@", "minioadmin")

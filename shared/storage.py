@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # these are types only
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 from shared.errors import FULL, ROOM_S, NotFound, StartupError, StorageFull, Unavailable, no_room
-from shared.outage import Outage, first_line
+from shared.process.outage import Outage, first_line
 from shared.store_urls import address
 
 CHUNK = 256 * 1024

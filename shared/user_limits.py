@@ -6,7 +6,7 @@ from math import ceil
 from uuid import UUID
 
 from shared.errors import TooMany
-from shared.limits import Limits, per_day, per_minute
+from shared.redis.rate_limits import Limits, per_day, per_minute
 from shared.services.user import Account
 
 REQUESTS = "requests"

@@ -15,7 +15,7 @@ import pytest
 
 from shared.audio.pool import AudioPool
 from shared.config import Settings
-from shared.logging import setup_logging
+from shared.process.logging import setup_logging
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import Live, live_parley
 from tests.services import postgres_server, redis_server, s3_bucket

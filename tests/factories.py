@@ -7,8 +7,8 @@ from uuid_utils.compat import uuid7
 from shared.config import Settings
 from shared.models import LOCAL_USER_ID, Agent, Job, Session
 from shared.services import message as messages
-from shared.services.bound import Tariff
-from shared.services.job import Budget
+from shared.services.cost_estimate import Tariff
+from shared.services.job.transitions import Budget
 from shared.services.message import Submission
 from shared.services.user import LOCAL
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import httpx
 
-from api import tokens
+from api.auth import jwt
+from api.http.server import bind, serve
 from api.main import create_app, open_stores
-from api.server import bind, serve
-from api.state import Stores
+from api.usecases.resources import Stores
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.models import User
-from shared.queue import Queue, open_redis
+from shared.redis.queue import Queue, open_redis
 from shared.services import login as logins
 from worker.main import serve as serve_worker
 
@@ -38,7 +38,7 @@ class Live:
             db.add(user)
             await db.flush()
             login = await logins.begin(db, owner_id=user.id, seconds=86_400)
-        return {"Authorization": f"Bearer {tokens.access_token(self.stores.settings, login)}"}
+        return {"Authorization": f"Bearer {jwt.access_token(self.stores.settings, login)}"}
 
     async def agent(self, **fields: Any) -> dict[str, Any]:
         return await self._created("agent", {"name": "Concierge", "prompt": "You answer guests.", **fields})

@@ -1,6 +1,6 @@
 """`python -m worker` runs jobs until a signal, and ends at once at a second one; `check-models` tries each model."""
 
-import shared.start_signals  # noqa: F401 - before all that takes its time to import
+import shared.process.start_signals  # noqa: F401 - before all that takes its time to import
 
 # isort: split
 import argparse
@@ -8,11 +8,11 @@ import asyncio
 import sys
 
 from shared.config import Settings, get_settings
-from shared.logging import setup_logging
-from shared.queue import Queue, open_redis
-from shared.run import run
-from shared.signals import stop_on_signals
-from shared.start import stop_unless_usable
+from shared.process.logging import setup_logging
+from shared.process.run import run
+from shared.process.start_checks import stop_unless_usable
+from shared.process.stop_signals import stop_on_signals
+from shared.redis.queue import Queue, open_redis
 from worker.check_models import check_models
 from worker.main import serve
 

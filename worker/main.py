@@ -7,16 +7,16 @@ from arq.worker import func
 
 from shared.audio.pool import AudioPool
 from shared.config import Settings
-from shared.db import Database
 from shared.errors import Unavailable
-from shared.limits import Limits
-from shared.queue import QUEUE, TASK, Queue
+from shared.process.cancellation import end
+from shared.redis.queue import QUEUE, TASK, Queue
+from shared.redis.rate_limits import Limits
 from shared.services import worker as workers
-from shared.tasks import end
-from worker.loop import QueueLoop
+from shared.sql.database import Database
+from worker.queue_loop import QueueLoop
 from worker.reconciler import reconcile_forever, sweep_forever
-from worker.state import Worker, open_worker
-from worker.tasks import run_job
+from worker.resources import Worker, open_worker
+from worker.run_job import run_job
 from worker.warm import warm
 
 NEVER = 10**9

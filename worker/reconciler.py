@@ -7,15 +7,16 @@ from contextlib import suppress
 
 import structlog
 
-from shared.db import off_the_loop
 from shared.errors import AppError, Unavailable
 from shared.services import blob as blobs
-from shared.services import fairness, overdue
+from shared.services import fairness
 from shared.services import idempotency as keys
 from shared.services import login as logins
 from shared.services import worker as workers
+from shared.services.job import reaper
+from shared.sql.functions import off_the_loop
 from worker import health
-from worker.state import Worker
+from worker.resources import Worker
 
 BEAT_S = 5.0
 SWEEP_S = 10.0
@@ -85,10 +86,10 @@ class Sight:
 
 async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
     """Take back lost leases if `reclaim`, end what is overdue, dispatch what is due. Any number may run at once."""
-    rules = [overdue.expire_overdue, overdue.dispatch_due, blobs.give_up]
+    rules = [reaper.expire_overdue, reaper.dispatch_due, blobs.give_up]
     if worker.settings.auth == "on":
         rules.append(fairness.lead_every)
-    for rule in (overdue.reclaim_lost, *rules) if reclaim else rules:
+    for rule in (reaper.reclaim_lost, *rules) if reclaim else rules:
         async with worker.database.write() as db:
             await off_the_loop(db)
             count = await rule(db)

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.db import UtcDateTime, db_now
 from shared.models.user import LOCAL_USER_ID
+from shared.sql.functions import UtcDateTime, db_now
 
 revision = "0001"
 down_revision = None

@@ -5,9 +5,9 @@ import unicodedata
 import sqlalchemy as sa
 from alembic import op
 
-from shared.db import UtcDateTime
 from shared.models import LOCAL_USER_ID
 from shared.money import Money
+from shared.sql.functions import UtcDateTime
 
 revision = "0005"
 down_revision = "0004"

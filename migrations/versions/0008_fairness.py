@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.db import UtcDateTime
+from shared.sql.functions import UtcDateTime
 
 revision = "0008"
 down_revision = "0007"

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import JSON, Index
 from sqlmodel import Field
 
-from shared.db import UtcDateTime
 from shared.models.row import Row
+from shared.sql.functions import UtcDateTime
 
 
 class Scope(StrEnum):

@@ -11,10 +11,10 @@ from sqlalchemy import JSON, ColumnElement, Index, literal_column, text
 from sqlalchemy.orm import Mapped
 from sqlmodel import Field
 
-from shared.db import UtcDateTime, db_now
 from shared.models.message import MessageKind
 from shared.models.row import Row, stored
 from shared.money import ZERO, Money
+from shared.sql.functions import UtcDateTime, db_now
 
 
 class JobStatus(StrEnum):

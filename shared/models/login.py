@@ -5,8 +5,8 @@ from uuid import UUID
 
 from sqlmodel import Field
 
-from shared.db import UtcDateTime
 from shared.models.row import Row
+from shared.sql.functions import UtcDateTime
 
 
 class Login(Row, table=True):

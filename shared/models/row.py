@@ -11,8 +11,8 @@ from sqlalchemy import Enum, Table
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
-from shared.db import UtcDateTime, db_now
 from shared.printable import CONTROL
+from shared.sql.functions import UtcDateTime, db_now
 
 
 class Row(SQLModel):

@@ -7,9 +7,9 @@ from sqlalchemy import Index
 from sqlalchemy import Text as SqlText
 from sqlmodel import Field, SQLModel
 
-from shared.db import UtcDateTime, db_now
 from shared.iso_639 import LanguageCode
 from shared.models.row import OneLine, Row, Text
+from shared.sql.functions import UtcDateTime, db_now
 
 
 class SessionBase(SQLModel):

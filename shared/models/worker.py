@@ -4,8 +4,8 @@ from datetime import datetime
 
 from sqlmodel import Field
 
-from shared.db import UtcDateTime, db_now
 from shared.models.row import Row
+from shared.sql.functions import UtcDateTime, db_now
 
 
 class Worker(Row, table=True):

@@ -7,14 +7,14 @@ from uuid import UUID
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import off_the_loop
 from shared.errors import Invalid, NotFound
 from shared.models import Agent, Session
-from shared.providers import Role
+from shared.provider_presets import Role
 from shared.services import session as sessions
-from shared.services.bound import Tariff, check_named
+from shared.services.cost_estimate import Tariff, check_named
 from shared.services.page import PageRequest, newest_first
 from shared.services.user import Account
+from shared.sql.functions import off_the_loop
 
 
 async def create(db: AsyncSession, *, agent_id: UUID, account: Account, fields: dict[str, Any], tariff: Tariff) -> None:

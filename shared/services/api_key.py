@@ -15,11 +15,12 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.config import Settings
-from shared.db import AccessChanged, after_commit, db_now
 from shared.errors import Forbidden, Invalid, NotFound
 from shared.models import ApiKey, Scope, User, table
 from shared.services.page import PageRequest, batches, newest_first, padded
 from shared.services.user import ACCOUNT, SCOPES, Account, account_of
+from shared.sql.effects import AccessChanged, after_commit
+from shared.sql.functions import db_now
 
 PREFIX = "parley_"
 PREFIX_LENGTH = len(PREFIX) + 8

@@ -15,13 +15,13 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
-from shared.db import before_commit
 from shared.errors import PaymentRequired, TooMany
 from shared.models import Job, Session, Usage, User, is_unfinished, table
 from shared.money import ZERO, Money, plain
-from shared.services.bound import EVERYTHING, Ask, Tariff, bounds
+from shared.services.cost_estimate import EVERYTHING, Ask, Tariff, bounds
 from shared.services.page import padded
 from shared.services.user import Account
+from shared.sql.effects import before_commit
 
 WAIVED = "waived"  # the step, provider and model of what is taken back
 BUSY_RETRY_S = 5.0

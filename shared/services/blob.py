@@ -9,9 +9,9 @@ from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
-from shared.db import db_now
 from shared.errors import Conflict
 from shared.models import Blob, BlobPurpose, BlobStatus
+from shared.sql.functions import db_now
 
 PENDING_S = 3_600.0  # an upload or a reply that took longer than this was abandoned
 SAMPLE = 3

@@ -32,9 +32,9 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import CTE, Select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import db_now, json_rows
 from shared.models import POISON_LEASES, Job, JobStatus, is_unfinished, table
 from shared.services.page import padded
+from shared.sql.functions import db_now, json_rows
 
 SPARE = 8  # more than are wanted: other workers may be quicker
 MOST_LEADING = 10_000  # are looked at for accounts without a running job: more than there are places in a fleet

@@ -7,9 +7,9 @@ from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
-from shared.db import db_now, upsert
 from shared.errors import Invalid
 from shared.models import IdempotencyKey
+from shared.sql.functions import db_now, upsert
 
 KEPT_S = 86_400.0
 

@@ -8,10 +8,11 @@ from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.config import Settings
-from shared.db import AccessChanged, after_commit, db_now
 from shared.models import Login, Scope, User, table
 from shared.services.page import batches, padded
 from shared.services.user import ACCOUNT, SCOPES, Account, account_of
+from shared.sql.effects import AccessChanged, after_commit
+from shared.sql.functions import db_now
 
 MOST = 100  # logins of one user at a time
 

@@ -18,10 +18,10 @@ from uuid_utils.compat import uuid7
 from shared.errors import Invalid, NotFound, PaymentRequired, TooMany
 from shared.models import Blob, Message, MessageKind, NewJob, NewMessage, Session, table
 from shared.services import balance as balances
-from shared.services import job as jobs
 from shared.services import session as sessions
-from shared.services.bound import Ask
-from shared.services.job_view import JobView
+from shared.services.cost_estimate import Ask
+from shared.services.job import transitions as jobs
+from shared.services.job.view import JobView
 from shared.services.page import PageRequest, decode_cursor, encode_cursor
 from shared.services.session import Numbers, missing
 from shared.services.user import Account

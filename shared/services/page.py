@@ -12,9 +12,9 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from shared.db import UtcDateTime, off_the_loop
 from shared.errors import Invalid
 from shared.models.row import Row
+from shared.sql.functions import UtcDateTime, off_the_loop
 
 BATCH = 1_000  # ids in one statement: both databases take some 32,000 parameters
 

@@ -11,13 +11,14 @@ from sqlmodel import col, select, update
 from sqlmodel import delete as sql_delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import JobChanged, after_commit, db_now, off_the_loop
 from shared.errors import NotFound, Unauthorized
 from shared.models import Agent, Blob, Job, Session, is_unfinished, table
 from shared.services import balance as balances
 from shared.services import blob as blobs
 from shared.services import user as users
 from shared.services.page import PageRequest, newest_first, padded
+from shared.sql.effects import JobChanged, after_commit
+from shared.sql.functions import db_now, off_the_loop
 
 MOST = 256  # jobs in one statement
 

@@ -11,10 +11,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, literal, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import off_the_loop, utc_day
 from shared.models import Usage, table
 from shared.money import ZERO
 from shared.services.page import PageRequest, decode_cursor, encode_cursor
+from shared.sql.functions import off_the_loop, utc_day
 
 _usage = table(Usage)
 _SUMS = (

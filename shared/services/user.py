@@ -12,11 +12,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from shared.config import Settings
-from shared.db import AccessChanged, after_commit, upsert
 from shared.errors import Conflict, NotFound, Unauthorized
 from shared.models import LOCAL_USER_ID, Login, Scope, User, UserRole, table
 from shared.money import ZERO
 from shared.services.page import PageRequest, newest_ids_first
+from shared.sql.effects import AccessChanged, after_commit
+from shared.sql.functions import upsert
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from sqlalchemy import func
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import db_now
 from shared.models import Job, Worker, is_waiting
+from shared.sql.functions import db_now
 
 ALIVE_S = 15.0
 FORGOTTEN_S = 86_400.0

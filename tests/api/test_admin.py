@@ -17,8 +17,8 @@ from shared.errors import AppError
 from shared.models import LOCAL_USER_ID, Login, User, UserRole
 from shared.money import ZERO
 from shared.services import api_key as keys
-from shared.services import lease as leases
 from shared.services import user as users
+from shared.services.job import lease as leases
 from tests.api.test_login import PASSWORD, bearer, login, me, register
 from tests.conftest import migrate
 from tests.live import API, Live, live_parley

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from api.tokens import ACCESS
+from api.auth.jwt import ACCESS
 from tests.api.world import forged
 from tests.live import API, Live
 

@@ -11,14 +11,14 @@ import pytest
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
-from shared.db import Database
 from shared.errors import Unauthorized
 from shared.models import Job, User, UserRole
-from shared.services import job as jobs
 from shared.services import message as messages
 from shared.services import user as users
+from shared.services.job import transitions as jobs
 from shared.services.message import Submission
 from shared.services.user import Account
+from shared.sql.database import Database
 from tests.api.test_open_requests import until
 from tests.factories import BUDGET
 from tests.fakes.openai_script import Answer

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import schemathesis
 
-from api.auth import OPEN_PATHS
+from api.auth.middleware import OPEN_PATHS
 from api.main import create_app
 from shared.config import Settings
 from tests.live import API, Live

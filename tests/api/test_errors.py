@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from api.limits import MAX_BODY
+from api.http.body_limit import MAX_BODY
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from tests.live import API, Live, live_parley

@@ -8,15 +8,15 @@ import pytest
 from sqlmodel import col, delete, select, update
 from uuid_utils.compat import uuid7
 
-from api.backlog import Backlog
-from api.gathering import Submits
-from api.waiting import AWAY_S
+from api.usecases.admission import Backlog
+from api.usecases.batching import Submits
+from api.usecases.wait import AWAY_S
 from shared.errors import NotFound
 from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Job, JobStatus
 from shared.services import blob as blobs
 from shared.services import session as sessions
 from shared.services.blob import Content
-from shared.services.job_view import JobView
+from shared.services.job.view import JobView
 from shared.services.message import Submission
 from shared.services.user import LOCAL, Account
 from tests.conftest import SAMPLES

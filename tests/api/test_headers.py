@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from api.headers import METHODS, SHOWN
-from api.limits import MAX_BODY
+from api.http.body_limit import MAX_BODY
+from api.http.security_headers import METHODS, SHOWN
 from api.main import create_app
 from shared.audio.pool import AudioPool
 from shared.config import Settings

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from api.routes.health import SLOW_LOOP_MS
+from api.doors.v1.routes.health import SLOW_LOOP_MS
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from tests.live import Live, live_parley

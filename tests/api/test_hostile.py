@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from api.head import MAX_HEAD, MAX_HEADERS
-from api.limits import MAX_DEPTH, is_deep
+from api.http.body_limit import MAX_DEPTH, is_deep
+from api.http.header_limit import MAX_HEAD, MAX_HEADERS
 from api.main import create_app
 from shared.config import Settings
 from tests.live import API, Live

@@ -8,14 +8,14 @@ import httpx
 import pytest
 from sqlmodel import col, func, select, update
 
-from shared.db import db_now
 from shared.models import Agent, Blob, BlobStatus, IdempotencyKey, Job, Message, Session
+from shared.sql.functions import db_now
 from tests.conftest import SAMPLES
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live
 from worker.reconciler import sweep
-from worker.state import open_worker
+from worker.resources import open_worker
 
 NOTE = (SAMPLES / "en_13.flac").read_bytes()
 OTHER_NOTE = (SAMPLES / "en_11_cbr_id3.mp3").read_bytes()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlmodel import col, delete, select, update
 
-from api.tokens import CLAIMS, REFRESH
+from api.auth.jwt import CLAIMS, REFRESH
 from shared.models import ApiKey, User
 from tests.api.matrix import ADMIN, BODIES, LOGIN, OPEN, OWN, SCHEMA, THINGS, filled, routes
 from tests.api.world import NOTE, Headers, World, claims_of, forged, make_world, missing, same

@@ -9,7 +9,7 @@ import pytest
 from sqlmodel import select, update
 
 from shared.models import Agent, Blob, BlobStatus, Usage
-from shared.queue import JOB_CHANNEL
+from shared.redis.queue import JOB_CHANNEL
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live

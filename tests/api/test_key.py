@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlmodel import col, select, update
 
-from api.auth import OPEN_PATHS
+from api.auth.middleware import OPEN_PATHS
 from api.main import create_app
 from shared.config import Settings
-from shared.db import db_now
 from shared.models import ApiKey, User, UserRole
+from shared.sql.functions import db_now
 from tests.live import API, Live
 
 KEYS = f"{API}/auth/key"

@@ -5,7 +5,7 @@ import wave
 
 import pytest
 
-from api.limits import MAX_BODY
+from api.http.body_limit import MAX_BODY
 from tests.conftest import SAMPLES
 from tests.live import API, Live
 

@@ -17,15 +17,15 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr
 from sqlmodel import col, select, update
 
-from api import credentials
-from api.credentials import REGISTRATIONS_FROM_AN_ADDRESS, SIGN_INS_FROM_AN_ADDRESS
-from api.tokens import ACCESS, REFRESH
+from api.auth import password_check
+from api.auth.jwt import ACCESS, REFRESH
+from api.auth.password_check import REGISTRATIONS_FROM_AN_ADDRESS, SIGN_INS_FROM_AN_ADDRESS
 from shared.audio.pool import AudioPool
 from shared.config import Settings
-from shared.db import db_now
-from shared.limits import PREFIX as COUNTED
 from shared.models import LOCAL_USER_ID, Login, User
+from shared.redis.rate_limits import PREFIX as COUNTED
 from shared.services import login as logins
+from shared.sql.functions import db_now
 from tests.conftest import SAMPLES
 from tests.live import API, Live, live_parley
 from tests.services import RedisServer, private
@@ -466,14 +466,14 @@ async def test_an_address_can_guess_thirty_times_a_minute_and_only_a_trusted_pro
         assert (await guess("203.0.113.8", next(numbers))).status_code == 401
         assert (await guess("2001:db8::1", next(numbers))).status_code == 401
         for _ in range(31):
-            await live.stores.limits.hit(credentials.FAILURES_FROM_AN_ADDRESS, "2001:db8::/64")
+            await live.stores.limits.hit(password_check.FAILURES_FROM_AN_ADDRESS, "2001:db8::/64")
         assert (await guess("2001:db8::ffff", next(numbers))).status_code == 429
         assert (await guess("2001:db8:0:1::1", next(numbers))).status_code == 401
 
 
 async def test_without_a_trusted_proxy_nobody_says_where_they_are(door: Live) -> None:
     for _ in range(31):
-        await door.stores.limits.hit(credentials.FAILURES_FROM_AN_ADDRESS, "127.0.0.1")
+        await door.stores.limits.hit(password_check.FAILURES_FROM_AN_ADDRESS, "127.0.0.1")
     body = {"username": "ann", "password": PASSWORD}
     answer = await door.http.post(f"{AUTH}/login", json=body, headers={"X-Forwarded-For": "203.0.113.9"})
     assert answer.status_code == 429

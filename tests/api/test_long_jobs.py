@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import insert
 from uuid_utils.compat import uuid7
 
-from shared.db import db_now
 from shared.errors import AppError
 from shared.models import Blob, BlobPurpose, BlobStatus, Step, StepStatus, table
-from shared.services import lease as leases
-from shared.services import step as steps
-from shared.services import turn as turns
-from shared.services.job_view import MOST_STEPS
-from shared.services.turn import StepDone, Turn
+from shared.services.job import lease as leases
+from shared.services.job import step as steps
+from shared.services.job import turn as turns
+from shared.services.job.turn import StepDone, Turn
+from shared.services.job.view import MOST_STEPS
+from shared.sql.functions import db_now
 from tests.live import API, Live
 from tests.statements import recorded
 

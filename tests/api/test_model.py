@@ -9,7 +9,7 @@ import pytest
 from shared.audio.pool import AudioPool
 from shared.catalogue import Catalogue, retiring
 from shared.config import Settings
-from shared.providers import ModelRef
+from shared.provider_presets import ModelRef
 from tests.live import API, Live, live_parley
 
 THEIRS = """

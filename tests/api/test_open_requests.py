@@ -16,8 +16,8 @@ import pytest
 from pydantic import SecretStr
 from sqlmodel import select
 
-from api import tokens
-from api.open_requests import CHECK_S
+from api.auth import jwt
+from api.auth.open_requests import CHECK_S
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.models import Blob, BlobPurpose, Job, Login, UserRole
@@ -283,7 +283,7 @@ async def by_one_login_too_many(live: Live, _root: Headers, user: Any, pair: Any
 async def by_the_end_of_its_time(live: Live, _root: Headers, user: Any, _pair: Any) -> Way:
     async with live.stores.database.write() as db:
         begun = await logins.begin(db, owner_id=UUID(user["id"]), seconds=3)
-    return Way({"Authorization": f"Bearer {tokens.access_token(live.stores.settings, begun)}"}, nothing)
+    return Way({"Authorization": f"Bearer {jwt.access_token(live.stores.settings, begun)}"}, nothing)
 
 
 async def by_a_revoked_key(live: Live, _root: Headers, _user: Any, pair: Any) -> Way:
@@ -354,7 +354,7 @@ async def test_a_token_that_expires_lets_what_it_began_go_on(door: Live) -> None
     job = await door.text((await door.session())["id"])
     async with door.stores.database.read() as db:
         (its_login,) = (await db.exec(select(Login))).all()
-    short = {"Authorization": f"Bearer {tokens.access_token(door.stores.settings, its_login, seconds=1)}"}
+    short = {"Authorization": f"Bearer {jwt.access_token(door.stores.settings, its_login, seconds=1)}"}
     async with a_wait(Stage(door, short, "", job)) as waits:
         await until(lambda: status_of(door, short), 401)
         await asyncio.sleep(2 * CHECK_S)

@@ -7,7 +7,7 @@ from posixpath import dirname, join, normpath
 import httpx
 import pytest
 
-from api.pages import OUR_FILES, WAVE_STYLE
+from api.http.pages import OUR_FILES, WAVE_STYLE
 from tests.live import Live
 
 pytestmark = pytest.mark.parametrize("stack", ["embedded"], indirect=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from api.pages import OUR_FILES
+from api.http.pages import OUR_FILES
 
 IMPORT = re.compile(r"""^(?:import|export)\s(?:[^"';]*?\sfrom\s)?"\./([^"]+)";""", re.MULTILINE)
 KEY = re.compile(r'\bt\(\s*"([a-z_]+\.[a-z_]+)"')

@@ -8,18 +8,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.backlog import COUNT_S
 from api.main import create_app
+from api.usecases.admission import COUNT_S
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.errors import AppError
 from shared.models import BlobPurpose
-from shared.services import job as jobs
-from shared.services import lease as leases
-from shared.services import step as steps
-from shared.services import turn as turns
 from shared.services.blob import Content
-from shared.services.turn import StepDone, Turn, Used
+from shared.services.job import lease as leases
+from shared.services.job import step as steps
+from shared.services.job import transitions as jobs
+from shared.services.job import turn as turns
+from shared.services.job.turn import StepDone, Turn, Used
 from tests.conftest import SAMPLES
 from tests.fakes.mp3 import mp3_of
 from tests.fakes.openai_server import FakeOpenAI

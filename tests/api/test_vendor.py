@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 
-from api.pages import OUR_FILES, WAVE_STYLE
+from api.http.pages import OUR_FILES, WAVE_STYLE
 
 VENDOR = OUR_FILES / "vendor"
 ROW = re.compile(

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import jwt
 
-from api.tokens import ALGORITHM
+from api.auth.jwt import ALGORITHM
 from tests.conftest import SAMPLES
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI

@@ -6,7 +6,7 @@ from random import Random
 
 from redis.asyncio import Redis
 
-from shared.queue import QUEUE
+from shared.redis.queue import QUEUE
 from tests.fakes.openai_script import Answer
 from tests.faults.checker import check
 from tests.faults.conftest import SEEDS

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from api.auth import OPEN_PATHS
+from api.auth.middleware import OPEN_PATHS
+from api.doors.v1.schemas.auth import NewUser
 from api.main import create_app
-from api.schemas.auth import NewUser
 from shared.config import Settings
 from tests.postman.collection import COLLECTION, ENVIRONMENT, FOLDER, entries, load, requests, scripts
 from tests.postman.run import Auth, Role, newman_missing, run_collection

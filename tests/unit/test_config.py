@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.config import Settings
-from shared.providers import ModelRef, Preset
+from shared.provider_presets import ModelRef, Preset
 
 ROOT = Path(__file__).parent.parent.parent
 SAFE: dict[str, Any] = {

@@ -18,7 +18,7 @@ from redis.exceptions import AuthenticationError
 
 from shared.catalogue import Catalogue
 from shared.config import Settings
-from shared.providers import ModelRef, Role
+from shared.provider_presets import ModelRef, Role
 from tests.services import missing
 from worker.warm import MODEL_MB
 

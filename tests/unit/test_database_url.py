@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from shared.config import Settings, get_settings
-from shared.database_url import database_url, sqlite_url
+from shared.sql.url import database_url, sqlite_url
 
 SECRET = "s3cret"
 

@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select, update
 
-from shared.db import ABANDONED_S, Database, Effect, JobChanged, after_commit, db_now, off_the_loop
 from shared.errors import StorageFull, Unavailable
 from shared.models import LOCAL_USER_ID, User
+from shared.sql.database import ABANDONED_S, Database
+from shared.sql.effects import Effect, JobChanged, after_commit
+from shared.sql.functions import db_now, off_the_loop
 from tests.conftest import on_postgres
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from shared.errors import StorageFull, Unavailable, no_room
 from worker.providers.failures import told_as_upstream
-from worker.tasks import _is_transient
-from worker.turn.step import StepFailedError, step
+from worker.run_job import _is_transient
+from worker.turn.step_timer import StepFailedError, step
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

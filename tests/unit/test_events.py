@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from uuid import uuid4
 
-from shared.db import JobChanged
-from shared.events import JobEvents
-from shared.queue import PASS_BY_S, Queue, open_redis
+from shared.redis.queue import PASS_BY_S, Queue, open_redis
+from shared.redis.wakes import JobEvents
+from shared.sql.effects import JobChanged
 from tests.services import RedisServer, private
 
 

@@ -9,7 +9,7 @@ import pytest
 from limits import RateLimitItemPerSecond
 from redis.asyncio import Redis
 
-from shared.limits import AWAY_S, PASS_BY_S, PREFIX, Limits, Rule, per_day, per_minute
+from shared.redis.rate_limits import AWAY_S, PASS_BY_S, PREFIX, Limits, Rule, per_day, per_minute
 from tests.services import RedisServer, private
 
 RULE = per_minute("guess", 5)

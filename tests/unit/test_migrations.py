@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Index, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
-from shared.db import Database
 from shared.models import LOCAL_USER_ID, Agent, Message, Session, Step, StepStatus, Username
+from shared.sql.database import Database
 from tests.conftest import ROOT, migrate
 from tests.factories import make_job
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from shared import outage
-from shared.db import Database
 from shared.errors import Unavailable
-from shared.events import JobEvents
-from shared.outage import Outage, first_line, quietly
-from shared.queue import Queue, open_redis
+from shared.process import outage
+from shared.process.outage import Outage, first_line, quietly
+from shared.redis.queue import Queue, open_redis
+from shared.redis.wakes import JobEvents
+from shared.sql.database import Database
 from shared.storage import Storage
 from tests.services import RedisServer, private
 

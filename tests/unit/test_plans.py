@@ -16,7 +16,6 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import SQLModel, col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import Database, db_now
 from shared.errors import AppError
 from shared.models import (
     LOCAL_USER_ID,
@@ -35,21 +34,25 @@ from shared.models import (
 )
 from shared.services import agent as agents
 from shared.services import blob as blobs
-from shared.services import fairness, job_view, overdue
+from shared.services import fairness
 from shared.services import idempotency as keys
-from shared.services import job as jobs
-from shared.services import lease as leases
 from shared.services import message as messages
 from shared.services import session as sessions
-from shared.services import step as steps
-from shared.services import turn as turns
 from shared.services import worker as workers
-from shared.services.lease import Claim
+from shared.services.job import lease as leases
+from shared.services.job import reaper
+from shared.services.job import step as steps
+from shared.services.job import transitions as jobs
+from shared.services.job import turn as turns
+from shared.services.job import view as job_view
+from shared.services.job.lease import Claim
+from shared.services.job.step import Reply
+from shared.services.job.turn import StepDone, Turn, Used
 from shared.services.message import Submission
 from shared.services.page import PageRequest
-from shared.services.step import Reply
-from shared.services.turn import StepDone, Turn, Used
 from shared.services.user import LOCAL
+from shared.sql.database import Database
+from shared.sql.functions import db_now
 from tests.factories import BUDGET
 from tests.statements import Sent, recorded
 
@@ -271,9 +274,9 @@ class Flows:
             late: dict[str, Any] = {"account": LOCAL, "session_id": number(499), "text": "Hello", "reply_audio": False}
             await messages.submit(db, Submission(uuid4(), **late), BUDGET._replace(deadline_s=-1.0))
             await workers.beat(db, worker_id=uuid4(), host="here", pid=1)
-            assert await overdue.reclaim_lost(db) == 1
-            assert await overdue.expire_overdue(db) == 1
-            await overdue.dispatch_due(db)
+            assert await reaper.reclaim_lost(db) == 1
+            assert await reaper.expire_overdue(db) == 1
+            await reaper.dispatch_due(db)
             await blobs.give_up(db)
             await blobs.sweepable(db)
             await blobs.forget(db, [number(4_000)])

@@ -8,9 +8,9 @@ import pytest
 import structlog
 
 from shared.config import Settings
-from shared.logging import setup_logging
 from shared.printable import CONTROL, escaped
-from shared.providers import ModelRef
+from shared.process.logging import setup_logging
+from shared.provider_presets import ModelRef
 from worker.check_models import _table
 
 HOSTILE = "a\x1b[2Jb\x07c\x9bd\re\u202ef\u2066g\u2028h\x7fi"

@@ -10,8 +10,8 @@ import pytest
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 
-from shared.db import Dispatch, JobChanged
-from shared.queue import JOB_CHANNEL, PASS_BY_S, QUEUE, WAKE_CHANNEL, Queue, open_redis
+from shared.redis.queue import JOB_CHANNEL, PASS_BY_S, QUEUE, WAKE_CHANNEL, Queue, open_redis
+from shared.sql.effects import Dispatch, JobChanged
 
 
 @pytest.fixture(params=["in-process", "redis"])

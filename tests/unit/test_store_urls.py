@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio.connection import parse_url
 
 from shared.config import Settings
-from shared.providers import checked_url
+from shared.provider_presets import checked_url
 from shared.storage import Storage
 from shared.store_urls import blob_url, redis_url
 

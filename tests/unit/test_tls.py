@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import text
 
-from shared.db import Database
 from shared.errors import Unavailable
+from shared.sql.database import Database
 from tests.conftest import migrate, on_postgres
 from tests.services import PostgresServer, private
 

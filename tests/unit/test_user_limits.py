@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from shared.errors import TooMany
-from shared.limits import AWAY_S, Limits
 from shared.models import LOCAL_USER_ID
+from shared.redis.rate_limits import AWAY_S, Limits
 from shared.services.user import LOCAL, Account
 from shared.user_limits import UserLimits
 from tests.services import RedisServer, private

@@ -3,7 +3,7 @@
 
 import pytest
 
-from shared.visible import is_blank
+from shared.blank_text import is_blank
 
 
 @pytest.mark.parametrize(

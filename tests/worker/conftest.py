@@ -6,8 +6,8 @@ import pytest
 
 from shared.audio.pool import AudioPool
 from shared.config import Settings
-from shared.queue import Queue, open_redis
-from worker.state import Worker, open_worker
+from shared.redis.queue import Queue, open_redis
+from worker.resources import Worker, open_worker
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from sqlmodel import col, select
 
 from shared.audio.pool import AudioPool
 from shared.config import Settings
-from shared.db import Database
 from shared.models import Job
-from shared.queue import QUEUE, Queue, open_redis
-from shared.tasks import end
+from shared.process.cancellation import end
+from shared.redis.queue import QUEUE, Queue, open_redis
+from shared.sql.database import Database
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live, live_parley

@@ -9,13 +9,13 @@ import pytest
 from sqlmodel import col, select, update
 
 from shared.models import POISON_LEASES, Job, JobStatus, Message, MessageRole, Session, Step, Usage
-from shared.services import lease as leases
-from shared.services.lease import LeaseLostError
-from shared.services.step import Reply
-from shared.services.turn import StepDone, Turn, Used
+from shared.services.job import lease as leases
+from shared.services.job.lease import LeaseLostError
+from shared.services.job.step import Reply
+from shared.services.job.turn import StepDone, Turn, Used
 from tests.factories import make_job
 from tests.statements import recorded
-from worker.state import Worker
+from worker.resources import Worker
 
 servers = pytest.mark.parametrize("stack", ["servers"], indirect=True)
 

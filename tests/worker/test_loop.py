@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 from arq.worker import func
 
-from shared.db import Dispatch
-from shared.queue import QUEUE, TASK, WAKE_CHANNEL, Queue, open_redis, to_json
-from shared.tasks import end
-from worker.loop import FALLBACK_S, QueueLoop
+from shared.process.cancellation import end
+from shared.redis.queue import QUEUE, TASK, WAKE_CHANNEL, Queue, open_redis, to_json
+from shared.sql.effects import Dispatch
+from worker.queue_loop import FALLBACK_S, QueueLoop
 
 SOON_S = FALLBACK_S / 2
 

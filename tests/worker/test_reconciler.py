@@ -7,10 +7,10 @@ from sqlmodel import col, select, update
 
 from shared.audio.pool import AudioPool
 from shared.config import Settings
-from shared.db import db_now
 from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Job
-from shared.queue import QUEUE, Queue, open_redis
+from shared.redis.queue import QUEUE, Queue, open_redis
 from shared.services import blob as blobs
+from shared.sql.functions import db_now
 from tests.conftest import SAMPLES
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
@@ -18,7 +18,7 @@ from tests.live import API, Live, live_parley
 from tests.locks import database_locked
 from worker.main import serve
 from worker.reconciler import Sight, sweep
-from worker.state import open_worker
+from worker.resources import open_worker
 
 
 @pytest.mark.parametrize("stack", ["servers"], indirect=True)

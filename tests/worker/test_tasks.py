@@ -6,16 +6,16 @@ from sqlmodel import select
 
 from shared.audio.pool import AudioPool
 from shared.config import Settings
-from shared.db import Database
 from shared.models import Job, JobStatus
-from shared.tasks import end
+from shared.process.cancellation import end
+from shared.sql.database import Database
 from tests.factories import make_job
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import live_parley
 from tests.locks import database_locked
-from worker.state import Worker
-from worker.tasks import run_job
+from worker.resources import Worker
+from worker.run_job import run_job
 
 
 async def stop_in_the_middle(settings: Settings, audio_pool: AudioPool, fake: FakeOpenAI, *, cancel: bool) -> Job:

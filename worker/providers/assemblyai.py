@@ -10,7 +10,7 @@ import openai
 from openai import AsyncStream
 
 from shared.errors import Upstream
-from shared.providers import checked_key
+from shared.provider_presets import checked_key
 from worker.providers.base import Audio, Limits, Transcript
 from worker.providers.client import Timeouts, ask_object, open_client
 from worker.providers.failures import FAILED, NO_QUOTA, REJECTED, TRANSCRIPT_TOO_LONG, failure, told_as_upstream

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from openai import AsyncStream
 
-from shared.visible import is_blank
+from shared.blank_text import is_blank
 from worker.providers.base import ChatUsage
 from worker.providers.chat_chunk import BROKEN, Said, finish_reason_of, said_in, tokens_in
 from worker.providers.chat_stream import ChatStream

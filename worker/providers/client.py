@@ -10,7 +10,7 @@ import httpx2
 import openai
 from openai import AsyncStream
 
-from shared.providers import checked_key, checked_url, is_openai
+from shared.provider_presets import checked_key, checked_url, is_openai
 from worker.providers.failures import TOO_MUCH, Kind, Told
 from worker.providers.received import MAX_ANSWER_BYTES, limited
 

@@ -13,7 +13,7 @@ import openai
 from openai import AsyncStream, omit
 
 from shared.errors import Upstream
-from shared.providers import checked_key
+from shared.provider_presets import checked_key
 from worker.providers.client import Timeouts, ask_object, open_client
 from worker.providers.failures import REJECTED, UNAUTHORIZED, failure, told_as_upstream
 

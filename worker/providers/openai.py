@@ -9,7 +9,7 @@ from typing import Any
 import openai
 from openai import Omit, omit
 
-from shared.providers import Hearing, Preset, TranscriptFormat, checked_key
+from shared.provider_presets import Hearing, Preset, TranscriptFormat, checked_key
 from worker.providers.base import Audio, ChatMessage, ChatUsage, Limits, Speech, Transcript
 from worker.providers.chat import streamed
 from worker.providers.chat_stream import ChatStream

@@ -9,7 +9,7 @@ import structlog
 from yarl import URL
 
 from shared.errors import Upstream
-from shared.providers import Preset, checked_key, checked_url
+from shared.provider_presets import Preset, checked_key, checked_url
 from worker.providers.base import Speech
 from worker.providers.client import CONNECTIONS, NO_KEY, Timeouts
 from worker.providers.failures import MOVED, Told, told_as_upstream

@@ -6,7 +6,7 @@ A thought stands between two tags. The first is missing if the model's chat temp
 from collections.abc import Callable
 from enum import Enum, auto
 
-from shared.visible import is_blank
+from shared.blank_text import is_blank
 from worker.providers.openings import Opening, opening_of
 from worker.providers.place import Place
 from worker.providers.tags import CANDIDATE, Tag, is_unfinished, tag_at

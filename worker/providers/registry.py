@@ -10,7 +10,7 @@ import structlog
 from shared.catalogue import Catalogue, CatalogueModel
 from shared.config import ModelServer, Settings
 from shared.errors import Upstream
-from shared.providers import DOES, OFFLINE, PRESETS, ModelRef, Role, is_openai
+from shared.provider_presets import DOES, OFFLINE, PRESETS, ModelRef, Role, is_openai
 from worker.providers.assemblyai import AssemblyAIProvider
 from worker.providers.base import ChatProvider, Provider, SpeechToText, TextToSpeech
 from worker.providers.client import Timeouts

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from shared.models import MessageRole
-from shared.services.bound import MESSAGE_TOKENS
-from shared.services.turn import Turn
+from shared.services.cost_estimate import MESSAGE_TOKENS
+from shared.services.job.turn import Turn
 from worker.providers.base import ChatMessage
-from worker.turn.money import too_dear
+from worker.turn.spending import too_dear
 
 WINDOW_TOKENS = 100_000  # of a model whose window is not known: that of every current one, with room for the reply
 BYTES_PER_TOKEN = 3  # below the average of every tokenizer for English and Arabic, so it errs on the safe side

@@ -7,24 +7,24 @@ from dataclasses import replace
 from functools import partial
 
 from shared.errors import Upstream
-from shared.events import Telling
 from shared.language import choose, is_warm
 from shared.models import LOCAL_USER_ID, MessageKind
-from shared.services import step as steps
-from shared.services.step import Reply
-from shared.services.turn import StepDone, Turn, Used
+from shared.redis.job_events import Telling
+from shared.services.job import step as steps
+from shared.services.job.step import Reply
+from shared.services.job.turn import StepDone, Turn, Used
 from worker.providers.base import ChatMessage, ChatProvider, ChatUsage
 from worker.providers.failures import FINAL, NO_ANSWER, RETRIED_ONCE, THOUGHT_ALOUD, failure
 from worker.providers.fallback import BrokenOffError, FinalError, first_to_answer
 from worker.providers.offline import OfflineProvider
 from worker.providers.registry import Model
-from worker.state import Worker
-from worker.turn import money
+from worker.resources import Worker
+from worker.turn import spending
 from worker.turn.context import WINDOW_TOKENS, build, most_tokens_of, tokens_of
-from worker.turn.save import save
+from worker.turn.saving import save
 from worker.turn.speak import Speech
-from worker.turn.step import Timer, sha256, step
-from worker.turn.words import Words, storable
+from worker.turn.step_timer import Timer, sha256, step
+from worker.turn.storable_text import Words, storable
 
 NO_SPEECH = {
     "en": "I could not hear any speech in that voice note. Could you say it again?",
@@ -120,12 +120,12 @@ async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: D
 
     Tokens of failed calls are paid too: they go into `timer.used`, and into the step of the model that answers.
     """
-    models = money.usable(turn, worker.models.chat(turn.agent.ai_chat))
+    models = spending.usable(turn, worker.models.chat(turn.agent.ai_chat))
     timer.model = models[0]
     most = worker.settings.max_reply_tokens if turn.left is not None else None
-    most_read = money.input_tokens(worker, turn, models)
+    most_read = spending.input_tokens(worker, turn, models)
     longest = build(turn, language=language, window=max(map(_window, models)), most=most_read)
-    money.spend(turn, models, input_tokens=most_tokens_of(longest), output_tokens=most)
+    spending.spend(turn, models, input_tokens=most_tokens_of(longest), output_tokens=most)
 
     async def ask(model: Model[ChatProvider]) -> StepDone:
         timer.model = model

@@ -1,9 +1,9 @@
 """A turn from its first unfinished step to its end."""
 
-from shared.events import Telling
 from shared.models import MessageKind
-from shared.services.turn import Turn
-from worker.state import Worker
+from shared.redis.job_events import Telling
+from shared.services.job.turn import Turn
+from worker.resources import Worker
 from worker.turn.reply import language_of, reply
 from worker.turn.speak import Speech
 from worker.turn.transcribe import transcribe

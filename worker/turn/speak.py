@@ -8,20 +8,20 @@ from typing import Any, Self
 from shared.audio import mp3
 from shared.audio.mp3 import Sound
 from shared.errors import Invalid, NotFound, Upstream
-from shared.events import Telling
 from shared.models import Blob, BlobPurpose
-from shared.services import step as steps
+from shared.process.cancellation import end
+from shared.redis.job_events import Telling
 from shared.services.blob import Content
-from shared.services.turn import StepDone, Turn, Used
-from shared.tasks import end
+from shared.services.job import step as steps
+from shared.services.job.turn import StepDone, Turn, Used
 from worker.providers.base import TextToSpeech
 from worker.providers.fallback import first_to_answer
 from worker.providers.registry import Model
-from worker.state import Worker
-from worker.turn import money
-from worker.turn.save import keep, put, save
+from worker.resources import Worker
+from worker.turn import spending
+from worker.turn.saving import keep, put, save
 from worker.turn.sentences import SPEECH_LIMIT, SentenceCutter
-from worker.turn.step import StepFailedError, sha256, step
+from worker.turn.step_timer import StepFailedError, sha256, step
 
 MIME, CODEC = "audio/mpeg", "mp3"
 
@@ -50,7 +50,7 @@ class Speech:
         self._speaker = next(((step.provider, step.model) for step in spoken), None)  # one voice, if it can be had
         try:
             with step("speak"):
-                self._models = money.usable(turn, worker.models.tts(turn.agent.ai_tts))
+                self._models = spending.usable(turn, worker.models.tts(turn.agent.ai_tts))
         except StepFailedError as error:
             self._failed = error
         self._limit = min((model.entry.max_characters or SPEECH_LIMIT for model in self._models), default=SPEECH_LIMIT)
@@ -123,7 +123,7 @@ class Speech:
                 try:
                     with step(name):
                         if not self._is_saved(name):
-                            money.spend(self._turn, self._models, characters=len(text))
+                            spending.spend(self._turn, self._models, characters=len(text))
                 except StepFailedError as error:
                     self._failed = error
                     return

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 import structlog
 
 from shared.audio.decode import Prepared, prepare
+from shared.blank_text import is_blank
 from shared.errors import Upstream
 from shared.language import choose
 from shared.models import Blob
 from shared.models.message import MAX_TEXT_CHARS
-from shared.services import step as steps
-from shared.services.turn import StepDone, Turn, Used
-from shared.visible import is_blank
+from shared.services.job import step as steps
+from shared.services.job.turn import StepDone, Turn, Used
 from worker.providers.base import Audio, Limits, SpeechToText
 from worker.providers.failures import TRANSCRIPT_TOO_LONG, failure
 from worker.providers.fallback import first_to_answer
 from worker.providers.registry import Model
-from worker.state import Worker
-from worker.turn import money
-from worker.turn.save import save
-from worker.turn.step import Timer, step
-from worker.turn.words import storable
+from worker.resources import Worker
+from worker.turn import spending
+from worker.turn.saving import save
+from worker.turn.step_timer import Timer, step
+from worker.turn.storable_text import storable
 
 log = structlog.get_logger(__name__)
 
@@ -63,9 +63,9 @@ async def transcribe(worker: Worker, turn: Turn) -> None:
 
 async def _heard(worker: Worker, turn: Turn, note: Blob, timer: Timer) -> Heard | None:
     """What the first model to answer hears, None in silence."""
-    models = money.usable(turn, worker.models.stt(turn.agent.ai_stt))
+    models = spending.usable(turn, worker.models.stt(turn.agent.ai_stt))
     timer.model = models[0]
-    money.spend(turn, models, audio_s=note.duration_s)
+    spending.spend(turn, models, audio_s=note.duration_s)
     limits = models[0].provider.limits
     ready = {limits: await _prepare(worker, note, limits)}
     if ready[limits].silent:

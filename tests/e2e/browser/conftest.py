@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Playwright, Route, async_playwright, expect
 
-from api.pages import PAGE_HEADERS
+from api.http.pages import PAGE_HEADERS
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from tests.conftest import SAMPLES

@@ -7,15 +7,15 @@ from uuid import uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.db import Database
 from shared.errors import NotFound
 from shared.models import LOCAL_USER_ID
 from shared.services import agent as agents
-from shared.services import lease as leases
 from shared.services import session as sessions
-from shared.services import step as steps
-from shared.services import turn as turns
-from shared.services.turn import StepDone
+from shared.services.job import lease as leases
+from shared.services.job import step as steps
+from shared.services.job import turn as turns
+from shared.services.job.turn import StepDone
+from shared.sql.database import Database
 from tests.factories import make_job, make_session
 from tests.faults.sql import Sql
 from tests.faults.waiting import until

@@ -13,23 +13,24 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
-from shared.db import Database, db_now
 from shared.errors import AppError, Conflict, Invalid, PaymentRequired, TooMany, Unavailable
 from shared.models import Agent, Job, JobStatus, Message, Session, Usage, User
 from shared.money import ZERO
-from shared.providers import ModelRef
+from shared.provider_presets import ModelRef
 from shared.services import agent as agents
-from shared.services import job as jobs
-from shared.services import lease as leases
 from shared.services import message as messages
-from shared.services import overdue
 from shared.services import session as sessions
-from shared.services import step as steps
-from shared.services import turn as turns
-from shared.services.bound import Ask, bounds, input_tokens_for
+from shared.services.cost_estimate import Ask, bounds, input_tokens_for
+from shared.services.job import lease as leases
+from shared.services.job import reaper
+from shared.services.job import step as steps
+from shared.services.job import transitions as jobs
+from shared.services.job import turn as turns
+from shared.services.job.turn import StepDone, Turn, Used
 from shared.services.message import Submission
-from shared.services.turn import StepDone, Turn, Used
 from shared.services.user import Account
+from shared.sql.database import Database
+from shared.sql.functions import db_now
 from tests.factories import BUDGET, TARIFF
 
 PRICED = TARIFF.catalogue.get("chat", ModelRef("openai", "gpt-6-luna"))
@@ -251,10 +252,10 @@ async def test_however_a_job_ends_what_it_did_not_use_is_let_go_of(purse: Purse,
         await purse.fail(turn)
     elif end == "expire":
         await purse.write(lambda db: db.exec(update(Job).values(deadline_at=db_now(-1))))
-        assert await purse.write(overdue.expire_overdue) == 1
+        assert await purse.write(reaper.expire_overdue) == 1
     elif end == "lost":
         await purse.write(lambda db: db.exec(update(Job).values(lease_expires_at=db_now(-1), attempts_left=1)))
-        assert await purse.write(overdue.reclaim_lost) == 1
+        assert await purse.write(reaper.reclaim_lost) == 1
     elif end == "session":
         await purse.write(lambda db: sessions.delete(db, owner_id=purse.id, session_id=session))
     else:

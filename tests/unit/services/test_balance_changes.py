@@ -12,15 +12,15 @@ import pytest
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import Database
 from shared.errors import Conflict, PaymentRequired
 from shared.models import LOCAL_USER_ID, Job
 from shared.money import ZERO
-from shared.services import job as jobs
-from shared.services import lease as leases
 from shared.services import session as sessions
 from shared.services import user as users
-from shared.services.turn import Turn
+from shared.services.job import lease as leases
+from shared.services.job import transitions as jobs
+from shared.services.job.turn import Turn
+from shared.sql.database import Database
 from tests.factories import BUDGET
 from tests.unit.services.test_balance import Purse
 

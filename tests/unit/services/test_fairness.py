@@ -11,17 +11,19 @@ import pytest
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
-from shared.db import Database, db_now
 from shared.errors import AppError
 from shared.models import POISON_LEASES, Agent, Job, JobStatus, Session, User
-from shared.services import fairness, overdue
-from shared.services import job as jobs
-from shared.services import lease as leases
+from shared.services import fairness
 from shared.services import message as messages
 from shared.services import session as sessions
-from shared.services.lease import Claim
+from shared.services.job import lease as leases
+from shared.services.job import reaper
+from shared.services.job import transitions as jobs
+from shared.services.job.lease import Claim
 from shared.services.message import Submission
 from shared.services.user import LOCAL
+from shared.sql.database import Database
+from shared.sql.functions import db_now
 from tests.factories import BUDGET
 from tests.reads import few_jobs_read
 
@@ -288,7 +290,7 @@ async def test_any_mix_is_claimed_in_the_order_of_the_model(fleet: Fleet, seed: 
     for _ in range(60):
         await chance.choice(actions)(fleet, chance)
         async with fleet.database.write() as db:
-            await overdue.dispatch_due(db)
+            await reaper.dispatch_due(db)
             await fairness.lead_every(db)
         number = chance.choice([1, 1, 1, 2, 5])
         expected = await fleet.expected(number)

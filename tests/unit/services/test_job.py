@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import Database, Dispatch, Effect, db_now
 from shared.errors import AppError, Conflict, NotFound, Unavailable
 from shared.models import (
     LOCAL_USER_ID,
@@ -27,12 +26,15 @@ from shared.models import (
     Session,
 )
 from shared.services import blob as blobs
-from shared.services import job as jobs
-from shared.services import lease as leases
-from shared.services import overdue
 from shared.services import session as sessions
-from shared.services.lease import CancelRequestedError, Claim, LeaseLostError
+from shared.services.job import lease as leases
+from shared.services.job import reaper
+from shared.services.job import transitions as jobs
+from shared.services.job.lease import CancelRequestedError, Claim, LeaseLostError
 from shared.services.user import LOCAL, Account
+from shared.sql.database import Database
+from shared.sql.effects import Dispatch, Effect
+from shared.sql.functions import db_now
 from tests.factories import BUDGET, make_job, make_session
 from tests.reads import few_jobs_read
 
@@ -134,14 +136,14 @@ async def test_a_lost_lease_is_taken_back_and_poison_is_ended(book: Book) -> Non
     job, claim = await claimed(book)
     for lost in (1, 2):
         await book.set(job, lease_expires_at=db_now(-1))
-        assert await book.write(overdue.reclaim_lost) == 1
+        assert await book.write(reaper.reclaim_lost) == 1
         stored = await book.job(job)
         assert (stored.status, stored.lost_leases, stored.attempts_left) == (JobStatus.QUEUED, lost, 4 - lost)
         with pytest.raises(LeaseLostError):
             await book.write(lambda db: leases.fence(db, claim))
         assert await book.claim(job)
     await book.set(job, lease_expires_at=db_now(-1))
-    await book.write(overdue.reclaim_lost)
+    await book.write(reaper.reclaim_lost)
     stored = await book.job(job)
     assert stored.status == JobStatus.FAILED
     assert stored.error
@@ -152,7 +154,7 @@ async def test_a_lost_lease_is_taken_back_and_poison_is_ended(book: Book) -> Non
 async def test_a_renewed_lease_is_not_taken_back(book: Book) -> None:
     _, claim = await claimed(book)
     await book.write(lambda db: leases.renew(db, claim, lease_s=LEASE_S))
-    assert await book.write(overdue.reclaim_lost) == 0
+    assert await book.write(reaper.reclaim_lost) == 0
 
 
 async def test_a_transient_error_gives_the_job_back_when_it_is_due(book: Book) -> None:
@@ -160,9 +162,9 @@ async def test_a_transient_error_gives_the_job_back_when_it_is_due(book: Book) -
     await book.write(lambda db: leases.give_back(db, claim, delay_s=100))
     assert (await book.job(job)).attempts_left == 3
     assert await book.claim(job) is None
-    assert await book.write(overdue.dispatch_due) == 0
+    assert await book.write(reaper.dispatch_due) == 0
     await book.set(job, run_at=db_now(-1))
-    assert await book.write(overdue.dispatch_due) == 1
+    assert await book.write(reaper.dispatch_due) == 1
     assert book.dispatched == [job.id, job.id]
     assert await book.claim(job)
 
@@ -177,11 +179,11 @@ async def test_a_shutdown_uses_no_attempt(book: Book) -> None:
 
 async def test_what_was_never_dispatched_is_sent_again(book: Book) -> None:
     job = await book.write(make_job)
-    assert await book.write(overdue.dispatch_due) == 0
+    assert await book.write(reaper.dispatch_due) == 0
     await book.set(job, dispatched_at=None)
-    assert await book.write(overdue.dispatch_due) == 1
-    await book.set(job, dispatched_at=db_now(-overdue.RESEND_S - 1))
-    assert await book.write(overdue.dispatch_due) == 1
+    assert await book.write(reaper.dispatch_due) == 1
+    await book.set(job, dispatched_at=db_now(-reaper.RESEND_S - 1))
+    assert await book.write(reaper.dispatch_due) == 1
     assert (await book.job(job)).dispatch_no == 1  # the same number: the queue ignores what it still has
 
 
@@ -190,7 +192,7 @@ async def test_a_job_that_did_not_start_in_time_expires_and_frees_its_session(bo
     late = await book.write(lambda db: make_job(db, session, budget=BUDGET._replace(deadline_s=-1)))
     behind = await book.write(lambda db: make_job(db, session))
     assert await book.claim(late) is None
-    assert await book.write(overdue.expire_overdue) == 1
+    assert await book.write(reaper.expire_overdue) == 1
     stored = await book.job(late)
     assert stored.status == JobStatus.EXPIRED
     assert stored.error
@@ -202,7 +204,7 @@ async def test_a_started_job_does_not_expire(book: Book) -> None:
     job, claim = await claimed(book)
     await book.write(lambda db: leases.hand_back(db, claim))
     await book.set(job, deadline_at=db_now(-1))
-    assert await book.write(overdue.expire_overdue) == 0
+    assert await book.write(reaper.expire_overdue) == 0
     assert await book.claim(job)
 
 
@@ -221,7 +223,7 @@ async def test_a_cancelled_job_whose_lease_ran_out_ends_cancelled(book: Book) ->
     job, _ = await claimed(book)
     await book.write(lambda db: jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=job.id))
     await book.set(job, lease_expires_at=db_now(-1))
-    await book.write(overdue.reclaim_lost)
+    await book.write(reaper.reclaim_lost)
     assert (await book.job(job)).status == JobStatus.CANCELLED
 
 
@@ -343,7 +345,7 @@ async def test_those_beside_a_poison_job_survive_it(book: Book) -> None:
         for job in (poison, *good):
             await book.claim(job)
         await book.write(lambda db: db.exec(update(Job).values(lease_expires_at=db_now(-1))))
-        await book.write(overdue.reclaim_lost)
+        await book.write(reaper.reclaim_lost)
     assert (await book.job(poison)).status == JobStatus.FAILED
     assert {(await book.job(job)).status for job in good} == {JobStatus.QUEUED}
 
@@ -365,11 +367,11 @@ async def test_a_retry_that_is_due_waits_behind_no_backlog(book: Book) -> None:
     due = await book.write(make_job)
     async with book.database.write() as db:
         like = {"owner_id": LOCAL_USER_ID, "kind": "text", "attempts_left": 4, "deadline_at": due.deadline_at}
-        db.add_all(Job(**like) for _ in range(overdue.SWEEP_LIMIT))
+        db.add_all(Job(**like) for _ in range(reaper.SWEEP_LIMIT))
     await book.write(lambda db: db.exec(update(Job).values(dispatched_at=db_now(-60))))
     await book.set(due, dispatched_at=None, run_at=db_now(-30), attempt=1)
     book.dispatched.clear()
-    assert await book.write(overdue.dispatch_due) == overdue.SWEEP_LIMIT
+    assert await book.write(reaper.dispatch_due) == reaper.SWEEP_LIMIT
     assert due.id in book.dispatched
 
 
@@ -379,10 +381,10 @@ async def test_a_cancel_while_the_lease_is_judged_is_not_lost(postgres_url: str)
     await book.set(job, lease_expires_at=db_now(-1))
     async with book.database.write() as db:
         await jobs.cancel(db, owner_id=LOCAL_USER_ID, job_id=job.id)
-        judging = asyncio.create_task(book.write(overdue.reclaim_lost))
+        judging = asyncio.create_task(book.write(reaper.reclaim_lost))
         await asyncio.sleep(0.3)  # it has read the job, and waits for its session
     await judging
-    await book.write(overdue.reclaim_lost)
+    await book.write(reaper.reclaim_lost)
     assert (await book.job(job)).status == JobStatus.CANCELLED
     await book.database.close()
 
@@ -390,7 +392,7 @@ async def test_a_cancel_while_the_lease_is_judged_is_not_lost(postgres_url: str)
 async def test_an_attempt_that_was_the_last_is_not_called_poison(book: Book) -> None:
     job, _ = await claimed(book)
     await book.set(job, attempts_left=1, lease_expires_at=db_now(-1))
-    await book.write(overdue.reclaim_lost)
+    await book.write(reaper.reclaim_lost)
     stored = await book.job(job)
     assert stored.status == JobStatus.FAILED
     assert stored.error
@@ -404,8 +406,8 @@ async def test_a_session_that_somebody_holds_keeps_no_other_from_being_taken_bac
     await book.write(lambda db: db.exec(update(Job).values(lease_expires_at=db_now(-1))))
     async with book.database.write() as db:
         await sessions.lock(db, held.session_id)
-        await book.write(overdue.reclaim_lost)
+        await book.write(reaper.reclaim_lost)
         assert [(await book.job(job)).status for job in (held, free)] == [JobStatus.RUNNING, JobStatus.QUEUED]
-    await book.write(overdue.reclaim_lost)
+    await book.write(reaper.reclaim_lost)
     assert (await book.job(held)).status == JobStatus.QUEUED
     await book.database.close()

@@ -8,16 +8,16 @@ from uuid import uuid4
 import pytest
 from sqlmodel import select
 
-from shared.db import Database
 from shared.errors import Unavailable
 from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Message, Session, Step, Usage
 from shared.services import blob as blobs
-from shared.services import lease as leases
 from shared.services import session as sessions
-from shared.services import step as steps
-from shared.services import turn as turns
-from shared.services.lease import Claim, LeaseLostError
-from shared.services.turn import StepDone, Used
+from shared.services.job import lease as leases
+from shared.services.job import step as steps
+from shared.services.job import turn as turns
+from shared.services.job.lease import Claim, LeaseLostError
+from shared.services.job.turn import StepDone, Used
+from shared.sql.database import Database
 from tests.factories import make_job, make_session
 
 

@@ -7,9 +7,9 @@ import pytest
 from sqlmodel import col, text, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.db import Database
 from shared.models import LOCAL_USER_ID, User, UserRole
 from shared.services import user as users
+from shared.sql.database import Database
 
 WAITS = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 

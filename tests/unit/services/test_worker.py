@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.db import Database
 from shared.services import worker as workers
+from shared.sql.database import Database
 from tests.factories import make_job, make_session
 from tests.reads import few_jobs_read
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shared.providers import Role
+from shared.provider_presets import Role
 from tests.fakes.openai_script import Answer
 
 

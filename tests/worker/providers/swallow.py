@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable
 
 from shared.errors import Upstream
-from shared.providers import preset_of
+from shared.provider_presets import preset_of
 from worker.providers.assemblyai import AssemblyAIProvider
 from worker.providers.base import Audio, ChatMessage, ChatUsage
 from worker.providers.client import Timeouts

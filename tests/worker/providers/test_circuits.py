@@ -8,7 +8,7 @@ import pytest
 
 from shared.catalogue import CatalogueModel
 from shared.errors import Upstream
-from shared.providers import ModelRef, Role
+from shared.provider_presets import ModelRef, Role
 from worker.providers.circuits import LONGEST_S, Circuits
 from worker.providers.failures import (
     EMPTY_REPLY,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shared.audio import mp3
-from shared.providers import Role
+from shared.provider_presets import Role
 from tests.conftest import SAMPLES
 from tests.fakes.openai_replies import seconds_of
 from tests.fakes.openai_script import Answer, Call, Endpoint, Script, digest_of

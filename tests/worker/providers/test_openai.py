@@ -9,7 +9,7 @@ from email.utils import format_datetime
 import httpx2
 import pytest
 
-from shared.providers import preset_of
+from shared.provider_presets import preset_of
 from tests.fakes.openai_script import Answer, Endpoint, Script, digest_of
 from tests.fakes.openai_server import FakeOpenAI
 from tests.worker.providers.failing import KEY, failure

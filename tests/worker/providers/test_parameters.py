@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.providers import Preset
+from shared.provider_presets import Preset
 from tests.fakes.openai_script import Answer, Script
 from tests.fakes.openai_server import FakeOpenAI
 from tests.fakes.watsonx import FakeWatsonx

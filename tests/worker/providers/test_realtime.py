@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from shared.providers import Preset, preset_of
+from shared.provider_presets import Preset, preset_of
 from tests.fakes.openai_script import Answer, Call, Script
 from tests.fakes.openai_server import FakeOpenAI
 from tests.fakes.realtime_replies import pcm_of

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.config import Settings
-from shared.providers import ModelRef, Role
+from shared.provider_presets import ModelRef, Role
 from tests.fakes.assemblyai import FakeAssemblyAI
 from tests.fakes.openai_script import Answer, Endpoint, Script
 from tests.fakes.openai_server import FakeOpenAI, FakeServer

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from worker.turn.words import Words, storable
+from worker.turn.storable_text import Words, storable
 
 SIGNS = ["a", " ", "\n", "\x00", "\ud83d", "\ude00", "é", "م", "\u3000"]
 

@@ -1,0 +1,1 @@
+"""The doors: each maps one API onto the use cases."""

@@ -1,0 +1,1 @@
+"""What every HTTP answer and request has in common, whatever the door."""

@@ -1,0 +1,1 @@
+"""What Parley does, one verb a file; knows nothing of HTTP."""

@@ -1,0 +1,118 @@
+"""What many clients ask for in the same moment: one query for all of them, or one transaction."""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+from sqlmodel import col
+
+from api.usecases.admission import Backlog
+from shared.batcher import Gathering
+from shared.models import Blob
+from shared.services import blob as blobs
+from shared.services import message as messages
+from shared.services.job import view as job_view
+from shared.services.job.transitions import Budget, missing
+from shared.services.job.view import JobState, JobView
+from shared.services.message import Submission
+from shared.sql.database import Database
+
+V = TypeVar("V")
+
+
+class JobReader:
+    """Reads jobs as they are now."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._views = Gathering(partial(self._read, job_view.get_many))
+        self._states = Gathering(partial(self._read, job_view.states))
+
+    async def get(self, *, owner_id: UUID, job_id: UUID) -> JobView:
+        """One job; raises NotFound or Unavailable. Others may have got the same view: change nothing in it."""
+        return await self._views.ask((owner_id, job_id))
+
+    async def state(self, *, owner_id: UUID, job_id: UUID) -> JobState:
+        """`get`, but no more than tells whether it has changed."""
+        return await self._states.ask((owner_id, job_id))
+
+    async def _read(
+        self, read: Callable[..., Awaitable[dict[UUID, V]]], asked: list[tuple[UUID, UUID]]
+    ) -> list[V | Exception]:
+        owned: defaultdict[UUID, set[UUID]] = defaultdict(set)
+        for owner_id, job_id in asked:
+            owned[owner_id].add(job_id)
+        there: dict[tuple[UUID, UUID], V] = {}
+        async with self._database.read() as db:
+            for owner_id, job_ids in owned.items():
+                found = await read(db, owner_id=owner_id, job_ids=list(job_ids))
+                there |= {(owner_id, job_id): one for job_id, one in found.items()}
+        return [there.get(one) or missing() for one in asked]
+
+
+class Submits:
+    """Takes messages in."""
+
+    def __init__(self, database: Database, backlog: Backlog, budget: Budget) -> None:
+        self._database = database
+        self._backlog = backlog
+        self._budget = budget
+        self._gathering = Gathering(self._submit)
+
+    async def add(self, submission: Submission) -> JobView:
+        """Add one message and its job; raises NotFound or Unavailable."""
+        return await self._gathering.ask(submission) or await self._alone(submission)
+
+    async def _submit(self, asked: list[Submission]) -> Sequence[JobView | Exception | None]:
+        if len(asked) == 1:
+            return [await self._alone(asked[0])]
+        async with self._backlog.place() as place, self._database.write() as db:
+            if not await place.take(db, len(asked)):
+                return [None] * len(asked)
+            return await messages.submit_many(db, asked, self._budget)
+
+    async def _alone(self, submission: Submission) -> JobView:
+        async with self._backlog.place() as place, self._database.write() as db:
+            await place.take(db)
+            return await messages.submit(db, submission, self._budget)
+
+
+class Uploads:
+    """Announces voice notes that are about to be stored, and takes back those that came to nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._announcing = Gathering(self._announce)
+        self._burying = Gathering(self._bury)
+        self._forgetting = Gathering(self._forget)
+
+    async def announce(self, blob: Blob) -> None:
+        """Save its row before its bytes are written; raises Unavailable."""
+        await self._announcing.ask(blob)
+
+    async def bury(self, blob: Blob) -> bool:
+        """Say that its bytes are to go, unless something points at them already: then False; raises Unavailable."""
+        return await self._burying.ask(blob)
+
+    async def forget(self, blob: Blob) -> None:
+        """Drop its row, its bytes being gone; raises Unavailable."""
+        await self._forgetting.ask(blob)
+
+    async def _announce(self, new: list[Blob]) -> list[None]:
+        async with self._database.write() as db:
+            db.add_all(new)
+        return [None] * len(new)
+
+    async def _bury(self, given_up: list[Blob]) -> list[bool]:
+        ids = [blob.id for blob in given_up]
+        async with self._database.write() as db:
+            await blobs.bury_pending(db, col(Blob.id).in_(ids))
+            kept = await blobs.ready_among(db, ids)
+        return [blob_id not in kept for blob_id in ids]
+
+    async def _forget(self, gone: list[Blob]) -> list[None]:
+        async with self._database.write() as db:
+            await blobs.forget(db, [blob.id for blob in gone])
+        return [None] * len(gone)

@@ -1,0 +1,122 @@
+"""Waiting for a job (RFC 7240 `Prefer: wait`): no database connection is held meanwhile, and nothing is cancelled."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+from fastapi import Depends, Header
+
+from api.usecases.resources import Stores
+from shared.errors import Unavailable
+from shared.services.job import view as job_view
+from shared.services.job.view import JobState, JobView
+
+log = structlog.get_logger(__name__)
+
+MAX_WAIT_S = 60
+LOOK_AGAIN_S = 5.0  # Redis only wakes: what a worker could not tell is found in SQL
+AWAY_S = 2.0  # how often SQL is asked while nobody can be told anything, or SQL does not answer
+POLL_S = 1
+
+
+async def get_wait(
+    prefer: Annotated[
+        str | None, Header(description="`wait=N`: hold the answer up to N ≤ 60 seconds.", examples=["wait=30"])
+    ] = None,
+) -> int:
+    """Seconds to wait, from `Prefer`; 0 when it asks for none."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*(\"?)(\d{1,9})\1\s*(?:$|[,;])", prefer or "", re.IGNORECASE | re.ASCII)
+    return min(int(found[2]), MAX_WAIT_S) if found else 0
+
+
+Wait = Annotated[int, Depends(get_wait)]
+
+
+async def wait_for_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds: float) -> JobView:
+    """The job when it has ended, or as it is after `seconds`; raises NotFound, also when it is deleted meanwhile.
+
+    Nothing is kept of it meanwhile: thousands may wait.
+    """
+    if not seconds:
+        return await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+    clock = asyncio.get_running_loop()
+    until = clock.time() + seconds
+    known = False
+    async with stores.events.watch(job_id, for_end=True) as changed:
+        while True:
+            changed.clear()
+            over = clock.time() >= until or stores.events.closing
+            try:
+                view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+                if view.ended or over:
+                    return view
+                del view
+                known = True
+            except Unavailable:
+                if over or not known:
+                    raise  # else its end can be waited for
+                look_soon(stores, job_id)
+            alarm = clock.call_at(until, changed.set)
+            try:
+                await changed.wait()
+            finally:
+                alarm.cancel()
+
+
+async def watch_job(stores: Stores, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[JobView]:
+    """Yield the job as it is, and again when it has changed, until it ends or we shut down."""
+    seen = None
+    async with stores.events.watch(job_id) as changed:
+        while True:
+            changed.clear()
+            try:
+                view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+            except Unavailable:
+                if seen is None:
+                    raise
+                look_soon(stores, job_id)
+            else:
+                if view.state != seen:
+                    seen = view.state
+                    yield view
+                if view.ended:
+                    return
+            if stores.events.closing:
+                return
+            await changed.wait()
+
+
+def look_soon(stores: Stores, job_id: UUID) -> None:
+    """Have those who watch a job look at it again once SQL has had a moment to come back."""
+    asyncio.get_running_loop().call_later(AWAY_S, partial(stores.events.wake, job_id, ended=True))
+
+
+async def look_again_forever(stores: Stores) -> None:
+    """Wake those who were told nothing of what they wait for: SQL is asked once for all of them."""
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_S if stores.events.listening else AWAY_S)
+        watched = stores.events.watched
+        try:
+            async with stores.database.read() as db:
+                ended = await job_view.ended(db, watched)
+        except Unavailable as error:
+            log.debug("waiting.store_away", code=error.code)
+        except Exception:  # the loop must not die
+            log.exception("waiting.broke")
+        else:
+            for job_id in watched:
+                stores.events.wake(job_id, ended=job_id in ended)
+
+
+def headers_of(state: JobState, wait: int = 0) -> dict[str, str]:
+    """The headers that every answer with a job carries, or that says that it has not changed."""
+    headers = {"ETag": state.etag, "Cache-Control": "private, no-cache"}
+    if not state.ended:
+        headers["Retry-After"] = str(POLL_S)
+    if wait:
+        headers["Preference-Applied"] = f"wait={wait}"
+    return headers

@@ -1,0 +1,1 @@
+"""Redis: the queue, wakes and events, rate limits."""

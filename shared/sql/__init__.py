@@ -1,0 +1,1 @@
+"""The database: engines, transactions, and what the two databases spell differently."""
