@@ -12,7 +12,7 @@ from alembic.config import Config
 
 from api.http.server import bind
 from api.http.server import serve as serve_api
-from api.main import create_app, open_stores
+from api.main import create_app, open_resources
 from shared.config import Settings, get_settings
 from shared.process.logging import setup_logging
 from shared.process.run import run
@@ -42,21 +42,21 @@ def main() -> None:
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     await stop_unless_usable(settings)
     queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
-    async with open_stores(settings, queue) as stores:
+    async with open_resources(settings, queue) as resources:
         stopping = stop_on_signals()  # until now a signal ends the process at once
-        app = create_app(settings, stores)
+        app = create_app(settings, resources)
         worker = asyncio.create_task(  # one Database: SQLite has one writer, and those who wait for it one queue
             serve_worker(
                 settings,
                 queue,
                 stopping=stopping,
-                audio=stores.audio,
-                database=stores.database,
-                limits=stores.limits,
+                audio=resources.audio,
+                database=resources.database,
+                limits=resources.limits,
             )
         )
         worker.add_done_callback(lambda _: stopping.set())
-        await serve_api(app, stores, listener, stopping=stopping)
+        await serve_api(app, resources, listener, stopping=stopping)
         await worker
     await queue.close()
 

@@ -8,7 +8,7 @@ import sys
 
 from api.auth import commands
 from api.http.server import bind, serve
-from api.main import create_app, open_stores
+from api.main import create_app, open_resources
 from shared.config import Settings, get_settings
 from shared.process.logging import setup_logging
 from shared.process.run import run
@@ -38,9 +38,9 @@ def main() -> None:
 async def _serve(settings: Settings) -> None:
     listener = bind(settings)
     await stop_unless_usable(settings)
-    async with open_stores(settings) as stores:
-        app = create_app(settings, stores)
-        await serve(app, stores, listener, stopping=stop_on_signals())  # until now a signal ends the process at once
+    async with open_resources(settings) as resources:
+        app = create_app(settings, resources)
+        await serve(app, resources, listener, stopping=stop_on_signals())  # until now a signal ends the process at once
 
 
 if __name__ == "__main__":

@@ -31,14 +31,14 @@ from api.doors.v1.routes import (
 from api.doors.v1.schemas.problem import Problem
 from api.http import pages, problems
 from api.http.body_limit import BodyLimitMiddleware, UnreadBodyMiddleware
-from api.http.header_limit import HeadLimitMiddleware
+from api.http.header_limit import HeaderLimitMiddleware
 from api.http.protocol import HeadMethodMiddleware
 from api.http.security_headers import HeadersMiddleware, cors
-from api.usecases.admission import Backlog
+from api.usecases.admission import Admission
 from api.usecases.batching import JobReader, Submits, Uploads
 from api.usecases.model_retirement import Retirements
-from api.usecases.readiness import Readiness
-from api.usecases.resources import Stores
+from api.usecases.readiness import ReadinessCheck
+from api.usecases.resources import Resources
 from api.usecases.wait import look_again_forever
 from shared.audio.pool import AudioPool
 from shared.config import Settings
@@ -47,9 +47,9 @@ from shared.passwords import Passwords
 from shared.process.cancellation import end
 from shared.process.loop_lag import LoopLag
 from shared.redis.queue import Queue, open_redis
-from shared.redis.rate_limits import Limits
-from shared.redis.wakes import JobEvents
-from shared.services.cost_estimate import Tariff
+from shared.redis.rate_limits import RateLimits
+from shared.redis.wakes import JobWakes
+from shared.services.cost_estimate import PriceBook
 from shared.services.job.transitions import Budget
 from shared.sql.database import Database
 from shared.storage import Storage
@@ -100,37 +100,37 @@ class _App(FastAPI):
 
 
 @asynccontextmanager
-async def open_stores(
+async def open_resources(
     settings: Settings, queue: Queue | None = None, audio: AudioPool | None = None
-) -> AsyncIterator[Stores]:
+) -> AsyncIterator[Resources]:
     """Open what the settings name, but for what the caller shares with others and closes itself."""
     own_queue = queue or Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     database = Database(settings.embedded_database_url, own_queue.after_commit)
-    events_ = JobEvents(own_queue.redis, own_queue.outage)
+    events_ = JobWakes(own_queue.redis, own_queue.outage)
     own_audio = audio or AudioPool()
     lag = LoopLag()
     events_.start()
     lag.start()
     warming = asyncio.create_task(_warm(own_audio))
     discarding: set[asyncio.Task[None]] = set()
-    limits = Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
+    limits = RateLimits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     try:
-        backlog = Backlog(settings.max_unfinished_jobs)
-        budget = Budget(settings.max_attempts, settings.job_deadline, Tariff.of(settings))
+        admission = Admission(settings.max_unfinished_jobs)
+        budget = Budget(settings.max_attempts, settings.job_deadline, PriceBook.of(settings))
         retirements = Retirements(budget.tariff, database)
         blobs = Storage(settings.embedded_blob_url)
-        readiness = Readiness(database, own_queue, blobs, retirements)
-        stores = Stores(
+        readiness = ReadinessCheck(database, own_queue, blobs, retirements)
+        resources = Resources(
             settings=settings,
             database=database,
             jobs=JobReader(database),
-            submits=Submits(database, backlog, budget),
+            submits=Submits(database, admission, budget),
             uploads=Uploads(database),
             queue=own_queue,
             events=events_,
             blobs=blobs,
             audio=own_audio,
-            backlog=backlog,
+            admission=admission,
             lag=lag,
             budget=budget,
             retirements=retirements,
@@ -141,14 +141,14 @@ async def open_stores(
             open_requests=OpenRequests(database, events_),
             discarding=discarding,
         )
-        looking = asyncio.create_task(look_again_forever(stores))
-        checking = asyncio.create_task(stores.open_requests.check_forever())
+        looking = asyncio.create_task(look_again_forever(resources))
+        checking = asyncio.create_task(resources.open_requests.check_forever())
         warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
-        making = asyncio.create_task(make_first_admin(stores))
+        making = asyncio.create_task(make_first_admin(resources))
         marking = asyncio.create_task(readiness.stores["blobs"].answer())  # a new blob store gets its mark
         await asyncio.wait({making, marking}, timeout=START_S)
         try:
-            yield stores
+            yield resources
         finally:
             await end(looking, checking, warning, making, marking)
             await readiness.close()
@@ -173,17 +173,17 @@ async def _warm(audio: AudioPool) -> None:
         log.warning("audio.not_started", why=str(error.__cause__ or error))
 
 
-def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
+def create_app(settings: Settings, resources: Resources | None = None) -> FastAPI:
     """Build the application; it opens its own stores at start unless it is given some."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if stores:
-            app.state.stores = stores
+        if resources:
+            app.state.resources = resources
             yield
             return
-        async with open_stores(settings) as opened:
-            app.state.stores = opened
+        async with open_resources(settings) as opened:
+            app.state.resources = opened
             yield
 
     app = _App(settings, lifespan)
@@ -195,7 +195,7 @@ def create_app(settings: Settings, stores: Stores | None = None) -> FastAPI:
     pages.install(app, docs=settings.docs == "on")
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(AuthMiddleware)
-    app.add_middleware(HeadLimitMiddleware)
+    app.add_middleware(HeaderLimitMiddleware)
     app.add_middleware(UnreadBodyMiddleware)
     app.add_middleware(
         CorrelationIdMiddleware, validator=None, transformer=_safe_request_id, update_request_header=False

@@ -92,9 +92,9 @@ def _seconds(begun: str, ended: str) -> float:
 async def _claims(kind: Kind, queued: int) -> Row:
     """Choices on a full queue and on one that is next to empty, in turn."""
     with ExitStack() as stack:
-        stores = stack.enter_context(databases(kind))
-        few = await _queue(await stores.new("few"), 9, 1)
-        full = await _queue(await stores.new("crowded"), queued, queued // 10)
+        resources = stack.enter_context(databases(kind))
+        few = await _queue(await resources.new("few"), 9, 1)
+        full = await _queue(await resources.new("crowded"), queued, queued // 10)
         took: dict[Database, list[float]] = {few: [], full: []}
         for _ in range(220):
             for database, times in took.items():

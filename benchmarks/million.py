@@ -55,8 +55,8 @@ async def measure(quick: bool) -> list[Row]:  # noqa: FBT001 - as every question
 
 async def _measure(kind: Kind, size: Size) -> list[Row]:
     with ExitStack() as stack:
-        stores = stack.enter_context(databases(kind))
-        full_url, empty_url = await stores.new(), await stores.new("empty")
+        resources = stack.enter_context(databases(kind))
+        full_url, empty_url = await resources.new(), await resources.new("empty")
         model_url = stack.enter_context(model_server())
         full = stack.enter_context(Parley(stack.enter_context(folder()), full_url, model_url))
         empty = stack.enter_context(Parley(stack.enter_context(folder()), empty_url, model_url))

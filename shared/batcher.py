@@ -12,7 +12,7 @@ PATIENCE_S = 0.005
 MOST = 256
 
 
-class Gathering(Generic[K, V]):
+class Batcher(Generic[K, V]):
     """Runs `do` with all that was asked for since its last run began, and gives each its own result or error.
 
     Who asks first waits until the run before has ended, but hardly: one that hangs holds nobody up.
@@ -26,7 +26,7 @@ class Gathering(Generic[K, V]):
         self._last: asyncio.Task[None] | None = None
         self._runs: set[asyncio.Task[None]] = set()
 
-    async def ask(self, what: K) -> V:
+    async def load(self, what: K) -> V:
         """The result for `what`; raises what `do` has given, or raised, instead of it."""
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._asked.append((what, future))

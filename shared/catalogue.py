@@ -21,7 +21,7 @@ PRICES: dict[Role, tuple[str, ...]] = {
     "tts": ("per_million_characters",),
 }
 
-Named = Annotated[str, StringConstraints(pattern=r"^[^/\s,]+/[^\s,]+$", max_length=200)]
+ModelRefPattern = Annotated[str, StringConstraints(pattern=r"^[^/\s,]+/[^\s,]+$", max_length=200)]
 Price = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=8)]
 
 
@@ -30,7 +30,7 @@ class CatalogueModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: Named
+    id: ModelRefPattern
     kind: Role
     context_window: int | None = Field(default=None, ge=1)
     per_million_input_tokens: Price | None = None
@@ -40,7 +40,7 @@ class CatalogueModel(BaseModel):
     max_characters: int | None = Field(default=None, ge=20)  # that a model speaks at once
     voices: tuple[str, ...] = ()
     retires_on: date | None = None
-    followed_by: Named | None = None  # who takes its place when its provider has ended it
+    followed_by: ModelRefPattern | None = None  # who takes its place when its provider has ended it
 
     @field_validator("id")
     @classmethod

@@ -6,7 +6,7 @@ from math import ceil
 from uuid import UUID
 
 from shared.errors import TooMany
-from shared.redis.rate_limits import Limits, per_day, per_minute
+from shared.redis.rate_limits import RateLimits, per_day, per_minute
 from shared.services.user import Account
 
 REQUESTS = "requests"
@@ -18,7 +18,7 @@ ENDLESS = 2**53  # what is counted under this always fits
 class UserLimits:
     """Requests, audio and tokens, each counted for the user, whichever limit the user has or is given later."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
 
     async def request(self, account: Account) -> None:

@@ -7,12 +7,12 @@ from uuid_utils.compat import uuid7
 from shared.config import Settings
 from shared.models import LOCAL_USER_ID, Agent, Job, Session
 from shared.services import message as messages
-from shared.services.cost_estimate import Tariff
+from shared.services.cost_estimate import PriceBook
 from shared.services.job.transitions import Budget
 from shared.services.message import Submission
 from shared.services.user import LOCAL
 
-TARIFF = Tariff.of(Settings(_env_file=None))
+TARIFF = PriceBook.of(Settings(_env_file=None))
 BUDGET = Budget(attempts=4, deadline_s=3_600, tariff=TARIFF)
 
 

@@ -11,8 +11,8 @@ import httpx
 
 from api.auth import jwt
 from api.http.server import bind, serve
-from api.main import create_app, open_stores
-from api.usecases.resources import Stores
+from api.main import create_app, open_resources
+from api.usecases.resources import Resources
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.models import User
@@ -28,17 +28,17 @@ ENDED = {"succeeded", "failed", "cancelled", "expired"}
 class Live:
     """A running Parley and a client of it."""
 
-    stores: Stores
+    resources: Resources
     http: httpx.AsyncClient
 
     async def sign_in(self, username: str, **fields: Any) -> dict[str, str]:
         """The headers by which a new user asks; they have no password, which would take its time."""
-        async with self.stores.database.write() as db:
+        async with self.resources.database.write() as db:
             user = User(username=username, **fields)
             db.add(user)
             await db.flush()
             login = await logins.begin(db, owner_id=user.id, seconds=86_400)
-        return {"Authorization": f"Bearer {jwt.access_token(self.stores.settings, login)}"}
+        return {"Authorization": f"Bearer {jwt.access_token(self.resources.settings, login)}"}
 
     async def agent(self, **fields: Any) -> dict[str, Any]:
         return await self._created("agent", {"name": "Concierge", "prompt": "You answer guests.", **fields})
@@ -105,23 +105,23 @@ async def live_parley(
     queue = Queue(open_redis(settings.redis_url.get_secret_value() if settings.redis_url else None))
     if clean_queue:
         await queue.redis.flushdb()
-    async with open_stores(settings, queue, audio) as stores:
+    async with open_resources(settings, queue, audio) as resources:
         listener = bind(settings)
-        parts = [asyncio.create_task(serve(create_app(settings, stores), stores, listener, stopping=stopping))]
+        parts = [asyncio.create_task(serve(create_app(settings, resources), resources, listener, stopping=stopping))]
         if work:
             work_on = serve_worker(
                 settings,
                 queue,
                 stopping=stopping,
                 audio=audio,
-                database=stores.database,
-                limits=stores.limits,
+                database=resources.database,
+                limits=resources.limits,
             )
             parts.append(asyncio.create_task(work_on))
         port = listener.getsockname()[1]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
             try:
-                yield Live(stores, http)
+                yield Live(resources, http)
             finally:
                 stopping.set()
                 await asyncio.gather(*parts)

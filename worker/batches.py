@@ -6,11 +6,11 @@ from uuid import UUID
 
 import structlog
 
-from shared.batcher import Gathering
+from shared.batcher import Batcher
 from shared.services.job import lease as leases
 from shared.services.job import step as steps
 from shared.services.job import turn as turns
-from shared.services.job.step import Reply
+from shared.services.job.step import TurnReply
 from shared.services.job.turn import Turn
 from shared.sql.database import Database
 
@@ -34,7 +34,7 @@ class Ticket:
     crowded: bool = False
 
 
-class Claims:
+class ClaimBatcher:
     """Claims jobs and reads their turns. With `fair`, accounts take turns."""
 
     def __init__(self, database: Database, *, worker_id: UUID, lease_s: float, history: int, fair: bool) -> None:
@@ -43,7 +43,7 @@ class Claims:
         self._lease_s = lease_s
         self._history = history
         self._fair = fair
-        self._gathering = Gathering(self._take, most=MOST)
+        self._batcher = Batcher(self._take, most=MOST)
 
     async def take(self, job_id: UUID) -> Turn | None:
         """Claim a job, for which there is room, and read its turn; `redeem`'s results."""
@@ -55,7 +55,7 @@ class Claims:
         Raises IntegrityError and LeaseLostError for the same, and Unavailable.
         """
         try:
-            return await self._gathering.ask(ticket)
+            return await self._batcher.load(ticket)
         except NotTogetherError:
             return await self._alone(ticket)
 
@@ -95,18 +95,18 @@ class Claims:
             return await turns.load(db, claim, history=self._history)
 
 
-class Replies:
+class ReplyBatcher:
     """Saves replies that end their turns."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._gathering = Gathering(self._save, most=MOST)
+        self._batcher = Batcher(self._save, most=MOST)
 
-    async def save(self, reply: Reply) -> bool:
+    async def save(self, reply: TurnReply) -> bool:
         """Save the reply of a first attempt that is not spoken; False when it must be saved by itself."""
-        return await self._gathering.ask(reply)
+        return await self._batcher.load(reply)
 
-    async def _save(self, replies: list[Reply]) -> Sequence[bool]:
+    async def _save(self, replies: list[TurnReply]) -> Sequence[bool]:
         try:
             async with self._database.write() as db:
                 ended = await steps.save_replies(db, replies)

@@ -31,7 +31,7 @@ QUESTION = [ChatMessage("system", "Be brief."), ChatMessage("user", "Answer with
 SAID = "What time is it?"
 CLEAR = "en-us+f2"  # that recognisers understand best
 SHOWN_CHARS = 40
-Ask = Callable[[Model[P]], Awaitable["Answer"]]
+ModelTest = Callable[[Model[P]], Awaitable["Answer"]]
 HEADINGS = ("role", "model", "reachable", "latency", "first token", "answer", "ends on")
 
 
@@ -59,7 +59,7 @@ async def check_models(settings: Settings) -> tuple[str, bool]:
     return _table([HEADINGS, *(row for row, _ in found)]), all(answered for _, answered in found)
 
 
-def _probes(models: Sequence[Model[P]], ask: Ask[P]) -> Iterator[Awaitable[tuple[Sequence[str], bool]]]:
+def _probes(models: Sequence[Model[P]], ask: ModelTest[P]) -> Iterator[Awaitable[tuple[Sequence[str], bool]]]:
     """One for each model of a role. What has ended is asked only where nothing else is: as for a job."""
     ids = {model.entry.id for model in models}
     is_replaced = not all(model.has_ended for model in models)
@@ -75,7 +75,7 @@ async def _ended(model: Model[Any], ids: Collection[str]) -> tuple[Sequence[str]
     return (model.role, model.entry.id, "ended", "", "", follower, str(model.entry.retires_on)), True
 
 
-async def _probe(model: Model[P], ask: Ask[P]) -> tuple[Sequence[str], bool]:
+async def _probe(model: Model[P], ask: ModelTest[P]) -> tuple[Sequence[str], bool]:
     began = time.perf_counter()
     ends_on = str(model.entry.retires_on or "") if model.is_home else ""
     try:

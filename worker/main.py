@@ -10,12 +10,12 @@ from shared.config import Settings
 from shared.errors import Unavailable
 from shared.process.cancellation import end
 from shared.redis.queue import QUEUE, TASK, Queue
-from shared.redis.rate_limits import Limits
+from shared.redis.rate_limits import RateLimits
 from shared.services import worker as workers
 from shared.sql.database import Database
+from worker.context import WorkerContext, open_worker
 from worker.queue_loop import QueueLoop
 from worker.reconciler import reconcile_forever, sweep_forever
-from worker.resources import Worker, open_worker
 from worker.run_job import run_job
 from worker.warm import warm
 
@@ -25,7 +25,7 @@ ROUND_S = 2.0  # for what reconciles to end its round: cut off while it opens, a
 log = structlog.get_logger(__name__)
 
 
-def make_loop(worker: Worker) -> QueueLoop:
+def make_loop(worker: WorkerContext) -> QueueLoop:
     """The queue's side of a worker. Retries, timeouts and results are SQL's business, never arq's."""
     return QueueLoop(
         worker.queue.outage,
@@ -47,7 +47,7 @@ async def serve(
     stopping: asyncio.Event,
     audio: AudioPool | None = None,
     database: Database | None = None,
-    limits: Limits | None = None,
+    limits: RateLimits | None = None,
 ) -> None:
     """Work until `stopping` is set; then finish, or hand back, what runs. Standalone shares what the API has.
 
@@ -76,7 +76,7 @@ async def serve(
         log.info("worker.stopped", worker=str(worker.id))
 
 
-async def _is_warm(worker: Worker, stopping: asyncio.Event) -> bool:
+async def _is_warm(worker: WorkerContext, stopping: asyncio.Event) -> bool:
     """Load what jobs need; False when the worker was told to stop meanwhile."""
     stop, warming = asyncio.create_task(stopping.wait()), asyncio.create_task(warm(worker.audio, worker.models))
     try:
@@ -88,7 +88,7 @@ async def _is_warm(worker: Worker, stopping: asyncio.Event) -> bool:
     return not stopping.is_set()
 
 
-async def _leave(worker: Worker) -> None:
+async def _leave(worker: WorkerContext) -> None:
     try:
         async with worker.database.write() as db:
             await workers.leave(db, worker_id=worker.id)

@@ -16,7 +16,7 @@ from shared.services import worker as workers
 from shared.services.job import reaper
 from shared.sql.functions import off_the_loop
 from worker import health
-from worker.resources import Worker
+from worker.context import WorkerContext
 
 BEAT_S = 5.0
 SWEEP_S = 10.0
@@ -25,7 +25,7 @@ SWEEP_LIMIT = 100
 log = structlog.get_logger(__name__)
 
 
-async def reconcile_forever(worker: Worker) -> None:
+async def reconcile_forever(worker: WorkerContext) -> None:
     """Reconcile each `RECONCILE_S`, with jitter, and when a retry is due, until cancelled; nothing else ends it."""
     beat_at = 0.0
     renewal_s = worker.settings.lease_s / 3
@@ -84,7 +84,7 @@ class Sight:
         return now - self._since >= self._patience_s
 
 
-async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
+async def reconcile(worker: WorkerContext, *, reclaim: bool = True) -> None:
     """Take back lost leases if `reclaim`, end what is overdue, dispatch what is due. Any number may run at once."""
     rules = [reaper.expire_overdue, reaper.dispatch_due, blobs.give_up]
     if worker.settings.auth == "on":
@@ -97,7 +97,7 @@ async def reconcile(worker: Worker, *, reclaim: bool = True) -> None:
             log.info("reconciler.acted", rule=rule.__name__, rows=count)
 
 
-async def sweep_forever(worker: Worker) -> None:
+async def sweep_forever(worker: WorkerContext) -> None:
     """Sweep each `SWEEP_S` until cancelled: beside the reconciler, which never waits for the blob store."""
     while not worker.closing.is_set():
         try:
@@ -112,7 +112,7 @@ async def sweep_forever(worker: Worker) -> None:
                 await worker.closing.wait()
 
 
-async def sweep(worker: Worker) -> bool:
+async def sweep(worker: WorkerContext) -> bool:
     """Remove the bytes of tombstones, then their rows, old idempotency keys and logins; whether there may be more.
 
     The store is never listed. What it does not let go of is tried again at the next sweep.
@@ -136,5 +136,5 @@ async def sweep(worker: Worker) -> bool:
     if gone:
         async with worker.database.write() as db:
             await off_the_loop(db)
-            await blobs.forget(db, gone)
+            await blobs.purge(db, gone)
     return len(gone) == SWEEP_LIMIT

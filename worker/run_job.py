@@ -16,7 +16,7 @@ from shared.services.job import step as steps
 from shared.services.job.lease import CancelRequestedError, Claim, LeaseLostError
 from shared.services.job.turn import Turn
 from worker.batches import Ticket
-from worker.resources import Worker
+from worker.context import WorkerContext
 from worker.turn.run import run_turn
 from worker.turn.saving import save
 from worker.turn.step_timer import OUTSIDE, StepFailedError
@@ -34,7 +34,7 @@ async def run_job(ctx: dict[str, Any], job_id: str) -> None:
 
     When the queue is `crowded` it is whichever job is next: an entry is the right to a place, and says that one waits.
     """
-    worker: Worker = ctx["worker"]
+    worker: WorkerContext = ctx["worker"]
     with structlog.contextvars.bound_contextvars(job_id=job_id):
         turn = await _taken(worker, Ticket(UUID(job_id), crowded=ctx.get("crowded", False)))
     if turn:
@@ -42,7 +42,7 @@ async def run_job(ctx: dict[str, Any], job_id: str) -> None:
             await _run(worker, turn)
 
 
-async def _run(worker: Worker, turn: Turn) -> None:
+async def _run(worker: WorkerContext, turn: Turn) -> None:
     claim = turn.claim
     log.info("job.claimed", attempt=claim.attempt)
     try:
@@ -69,7 +69,7 @@ def _ours() -> AppError:
     return AppError("Something went wrong on our side. The job id finds it in the log.", code="internal")
 
 
-async def _taken(worker: Worker, ticket: Ticket) -> Turn | None:
+async def _taken(worker: WorkerContext, ticket: Ticket) -> Turn | None:
     """Claim a job and read its turn. A shutdown meanwhile hands it back; what can't be read ends the job."""
     claiming = asyncio.create_task(_claim(worker, ticket))
     try:
@@ -87,7 +87,7 @@ async def _taken(worker: Worker, ticket: Ticket) -> Turn | None:
         return None
 
 
-async def _claim(worker: Worker, ticket: Ticket) -> Turn | None:
+async def _claim(worker: WorkerContext, ticket: Ticket) -> Turn | None:
     try:
         return await worker.claims.redeem(ticket)
     except (IntegrityError, LeaseLostError):
@@ -97,7 +97,7 @@ async def _claim(worker: Worker, ticket: Ticket) -> Turn | None:
         return None
 
 
-async def _attempt(worker: Worker, turn: Turn) -> None:
+async def _attempt(worker: WorkerContext, turn: Turn) -> None:
     """Run the turn until it ends or the lease is gone; raises what either of them raised."""
     running = asyncio.create_task(run_turn(worker, turn))
     keeper = asyncio.create_task(_keep_lease(worker, turn.claim))
@@ -111,7 +111,7 @@ async def _attempt(worker: Worker, turn: Turn) -> None:
     ended.result()
 
 
-async def _keep_lease(worker: Worker, claim: Claim) -> None:
+async def _keep_lease(worker: WorkerContext, claim: Claim) -> None:
     pause_s = worker.settings.lease_s / 3
     while True:
         await asyncio.sleep(pause_s)
@@ -124,7 +124,9 @@ async def _keep_lease(worker: Worker, claim: Claim) -> None:
             pause_s = min(AGAIN_S, worker.settings.lease_s / 3)  # when SQL is back, before anybody may take the job
 
 
-async def _settle(worker: Worker, claim: Claim, failed: StepFailedError | None, turn: Turn | None = None) -> None:
+async def _settle(
+    worker: WorkerContext, claim: Claim, failed: StepFailedError | None, turn: Turn | None = None
+) -> None:
     """End a job as cancelled, or as its failed step demands; a lost lease leaves it to whoever has it now."""
     try:
         if failed is None:
@@ -145,7 +147,9 @@ async def _cancel(db: AsyncSession, claim: Claim, turn: Turn | None) -> None:
     await leases.cancelled(db, claim)
 
 
-async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFailedError, turn: Turn | None) -> None:
+async def _fail(
+    db: AsyncSession, worker: WorkerContext, claim: Claim, failed: StepFailedError, turn: Turn | None
+) -> None:
     error = failed.error
     again = _is_transient(error) and claim.attempts_left > 1
     await leases.fence(db, claim)
@@ -163,7 +167,7 @@ async def _fail(db: AsyncSession, worker: Worker, claim: Claim, failed: StepFail
         log.error("job.failed", step=failed.name, code=error.code)
 
 
-async def _hand_back(worker: Worker, turn: Turn) -> None:
+async def _hand_back(worker: WorkerContext, turn: Turn) -> None:
     claim = turn.claim
     try:
         async with worker.database.write() as db:

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from api.auth import password_check
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from shared.errors import Conflict, Unavailable
 from shared.models import UserRole
 from shared.services import user as users
@@ -15,18 +15,18 @@ AGAIN_S = 1.0
 log = structlog.get_logger(__name__)
 
 
-async def make_first_admin(stores: Stores) -> None:
+async def make_first_admin(resources: Resources) -> None:
     """Make `ADMIN_USERNAME` unless there is such a user, who is left as they are; with SQL away, once it is back."""
-    settings = stores.settings
+    settings = resources.settings
     if not (settings.admin_username and settings.admin_password):
         return
     while True:
         try:
-            async with stores.database.read() as db:
+            async with resources.database.read() as db:
                 if await users.find(db, username=settings.admin_username):
                     return
-            password_hash = await password_check.hashed(stores, settings.admin_password)
-            async with stores.database.write() as db:
+            password_hash = await password_check.hashed(resources, settings.admin_password)
+            async with resources.database.write() as db:
                 await users.create(
                     db, username=settings.admin_username, password_hash=password_hash, role=UserRole.ADMIN
                 )

@@ -17,7 +17,7 @@ REFRESH = "parley-refresh"
 CLAIMS = ("exp", "iat", "iss", "aud", "sub", "jti", "sid")
 
 
-class Claims(NamedTuple):
+class TokenClaims(NamedTuple):
     """What a token of ours says."""
 
     user_id: UUID
@@ -35,7 +35,7 @@ def refresh_token(settings: Settings, login: Login) -> str:
     return _sign(settings, login, REFRESH, login.refresh_id, settings.refresh_token_s)
 
 
-def read(settings: Settings, token: str, audience: str) -> Claims:
+def read(settings: Settings, token: str, audience: str) -> TokenClaims:
     """What a token of ours for this audience says; raises Unauthorized for any other, and for one that is over."""
     try:
         claims = jwt.decode(
@@ -46,7 +46,7 @@ def read(settings: Settings, token: str, audience: str) -> Claims:
             audience=audience,
             options={"require": list(CLAIMS), "verify_iat": False},  # clocks of two machines need not agree
         )
-        return Claims(*(UUID(str(claims[name])) for name in ("sub", "sid", "jti")))
+        return TokenClaims(*(UUID(str(claims[name])) for name in ("sub", "sid", "jti")))
     except (jwt.InvalidTokenError, ValueError):
         raise bad_token() from None
 

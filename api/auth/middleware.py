@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.auth import jwt
 from api.auth.open_requests import Credential, check_scopes
 from api.http.problems import from_error
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from shared import models
 from shared.errors import AppError, Unauthorized
 from shared.services import api_key as keys
@@ -34,11 +34,11 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(f"{PREFIX}/") and scope["path"] not in OPEN_PATHS:
-            stores: Stores = scope["app"].state.stores
+            resources: Resources = scope["app"].state.resources
             needed = _needed(scope["method"], scope["path"])
             try:
                 account = await _account(scope)
-                await stores.user_limits.request(account)
+                await resources.user_limits.request(account)
                 check_scopes(needed, account.scopes)
             except AppError as error:
                 await from_error(error, scope["path"])(scope, receive, send)
@@ -46,27 +46,27 @@ class AuthMiddleware:
             scope.setdefault("state", {})["account"] = account
             if account.login_id or account.key_id:
                 credential = Credential(account.id, account.login_id, account.key_id, needed)
-                await stores.open_requests.run(self.app, scope, receive, send, credential)
+                await resources.open_requests.run(self.app, scope, receive, send, credential)
                 return
         await self.app(scope, receive, send)
 
 
 async def _account(scope: Scope) -> Account:
-    stores: Stores = scope["app"].state.stores
+    resources: Resources = scope["app"].state.resources
     credential = _credential(Headers(scope=scope))
-    if not credential and stores.settings.auth == "off":
+    if not credential and resources.settings.auth == "off":
         return LOCAL
     if not credential:
         detail = "Send an access token or an API key: Authorization: Bearer …"
         raise Unauthorized(detail)
     if credential.startswith(keys.PREFIX):
-        async with stores.database.read() as db:
-            account = await keys.account(db, key=credential, settings=stores.settings)
+        async with resources.database.read() as db:
+            account = await keys.account(db, key=credential, settings=resources.settings)
     else:
-        claims = jwt.read(stores.settings, credential, jwt.ACCESS)
+        claims = jwt.read(resources.settings, credential, jwt.ACCESS)
         owner_id, login_id = claims.user_id, claims.login_id
-        async with stores.database.read() as db:
-            account = await logins.account(db, owner_id=owner_id, login_id=login_id, settings=stores.settings)
+        async with resources.database.read() as db:
+            account = await logins.account(db, owner_id=owner_id, login_id=login_id, settings=resources.settings)
     if account is None:
         raise jwt.bad_token()
     return account

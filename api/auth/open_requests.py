@@ -17,7 +17,7 @@ from api.http.abort import abort
 from api.http.problems import from_error
 from shared import models
 from shared.errors import AppError, Forbidden, Unavailable
-from shared.redis.wakes import JobEvents
+from shared.redis.wakes import JobWakes
 from shared.services import api_key as keys
 from shared.services import login as logins
 from shared.sql.database import Database
@@ -42,7 +42,7 @@ class Credential(NamedTuple):
 class OpenRequests:
     """Runs requests, and ends those whose credential has ended: 401 or 403, or a broken-off answer if it has begun."""
 
-    def __init__(self, database: Database, events: JobEvents) -> None:
+    def __init__(self, database: Database, events: JobWakes) -> None:
         self._database = database
         self._open: dict[asyncio.Task[None], tuple[float, Credential]] = {}
         self._ending: dict[asyncio.Task[None], AppError] = {}

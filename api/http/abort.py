@@ -2,28 +2,28 @@
 
 from starlette.types import Receive, Scope
 
-from api.http.header_limit import HeadLimitProtocol
+from api.http.header_limit import HeaderLimitProtocol
 
-CUT = "parley.cut"
+ABORT = "parley.cut"
 
 
-class CuttingProtocol(HeadLimitProtocol):
+class AbortProtocol(HeaderLimitProtocol):
     """Lets an answer close the connection under it."""
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        self.scope["extensions"] = {CUT: {"transport": self.transport}}
+        self.scope["extensions"] = {ABORT: {"transport": self.transport}}
 
 
-async def cut(scope: Scope, receive: Receive) -> None:
+async def truncate(scope: Scope, receive: Receive) -> None:
     """Send what was given so far, and close; back when it is closed."""
-    scope["extensions"][CUT]["transport"].close()
+    scope["extensions"][ABORT]["transport"].close()
     await _closed(receive)
 
 
 async def abort(scope: Scope, receive: Receive) -> None:
     """Close at once, whatever the client has still to read; back when it is closed."""
-    scope["extensions"][CUT]["transport"].abort()
+    scope["extensions"][ABORT]["transport"].abort()
     await _closed(receive)
 
 

@@ -12,7 +12,7 @@ MAX_HEAD = 32_768
 MAX_HEADERS = 100
 
 
-class HeadLimitMiddleware:
+class HeaderLimitMiddleware:
     """Refuses a head that came in whole and is too large."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -28,7 +28,7 @@ class HeadLimitMiddleware:
         return self.app(scope, receive, send)
 
 
-class HeadLimitProtocol(HttpToolsProtocol):
+class HeaderLimitProtocol(HttpToolsProtocol):
     """uvicorn's own, which would keep a head, or what follows a chunked body, that never ends."""
 
     _idle = 0

@@ -7,14 +7,14 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from api.http.abort import CuttingProtocol
+from api.http.abort import AbortProtocol
 from api.http.security_headers import ALWAYS, NOT_KEPT
 from shared.errors import Malformed
 
 PROBLEM = (b"content-type", b"application/problem+json")
 
 
-class WireProtocol(CuttingProtocol):
+class WireProtocol(AbortProtocol):
     """Drops white space behind a header's value, answers HTTP/1.0 without chunks, and no HTTP with a problem."""
 
     def on_header(self, name: bytes, value: bytes) -> None:

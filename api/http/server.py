@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.http.protocol import WireProtocol
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from shared.config import Settings
 
 GRACE_S = 5
@@ -48,9 +48,9 @@ def _hint(error: OSError | UnicodeError) -> str:
     return "Set HOST to an address of this machine."
 
 
-async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stopping: asyncio.Event) -> None:
+async def serve(app: FastAPI, resources: Resources, listener: socket.socket, *, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set, then let open requests end."""
-    settings = stores.settings
+    settings = resources.settings
     config = uvicorn.Config(
         app,
         http=WireProtocol,
@@ -67,7 +67,7 @@ async def serve(app: FastAPI, stores: Stores, listener: socket.socket, *, stoppi
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-    await stores.events.close()
+    await resources.events.close()
     server.should_exit = True
     stop.cancel()
     await serving

@@ -14,7 +14,7 @@ FULL_COUNT_S = 0.1  # and while there is none
 RETRY_S = 5.0
 
 
-class Backlog:
+class Admission:
     """The unfinished jobs of everybody, counted once a second and not once a submit.
 
     Between two counts this process adds its own submits; those of other API processes it sees at the next.
@@ -29,16 +29,16 @@ class Backlog:
         self._adding = 0
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator["Place"]:
+    async def slot(self) -> AsyncIterator["Slot"]:
         """Around the transaction that adds a job: what it took is held until it has committed, or failed."""
-        place = Place(self)
+        slot = Slot(self)
         try:
-            yield place
+            yield slot
         except BaseException:
-            self._adding -= place.taken
+            self._adding -= slot.acquired
             raise
-        self._adding -= place.taken
-        self._added += place.taken
+        self._adding -= slot.acquired
+        self._added += slot.acquired
 
     async def check(self, db: AsyncSession) -> None:
         """Raise Unavailable when there is no room for a job."""
@@ -60,18 +60,18 @@ class Backlog:
         return self.room <= 0
 
 
-class Place:
+class Slot:
     """Room for a job, or for some."""
 
-    def __init__(self, backlog: Backlog) -> None:
-        self._backlog = backlog
-        self.taken = 0
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self.acquired = 0
 
-    async def take(self, db: AsyncSession, number: int = 1) -> bool:
+    async def acquire(self, db: AsyncSession, number: int = 1) -> bool:
         """Hold it; raises Unavailable when there is none, and is False when there is some but not for all."""
-        await self._backlog.check(db)
-        if self._backlog.room < number:
+        await self._admission.check(db)
+        if self._admission.room < number:
             return False
-        self.taken = number
-        self._backlog._adding += number  # noqa: SLF001 - its other half
+        self.acquired = number
+        self._admission._adding += number  # noqa: SLF001 - its other half
         return True

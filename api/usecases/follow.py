@@ -7,44 +7,44 @@ from uuid import UUID
 from fastapi.sse import ServerSentEvent
 
 from api.doors.v1.schemas.job import JobRead
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from api.usecases.wait import look_soon
 from shared.errors import NotFound, Unavailable
 from shared.redis.job_events import EventId
-from shared.redis.wakes import Feed
+from shared.redis.wakes import EventBuffer
 from shared.services.job.view import JobView
 
 
 async def follow_job(
-    stores: Stores, *, owner_id: UUID, job_id: UUID, after: EventId | None
+    resources: Resources, *, owner_id: UUID, job_id: UUID, after: EventId | None
 ) -> AsyncGenerator[ServerSentEvent]:
     """Yield a job's events from now, or from behind the event `after`, to its end, its deletion, or our shutdown."""
-    async with stores.events.follow(job_id) as (waiter, feed):
-        told = _Told(feed, after)
+    async with resources.events.follow(job_id) as (waiter, feed):
+        told = _Cursor(feed, after)
         while True:
             waiter.clear()
             view: JobView | None = None
             if waiter.job_changed:
                 waiter.job_changed = False
                 try:
-                    view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+                    view = await resources.jobs.get(owner_id=owner_id, job_id=job_id)
                 except Unavailable:
-                    look_soon(stores, job_id)  # nothing is missed
+                    look_soon(resources, job_id)  # nothing is missed
                 except NotFound:
                     return
             if view and view.ended:
-                await stores.events.read(feed)  # what was told before the end may be on its way
+                await resources.events.read(feed)  # what was told before the end may be on its way
             for event in told.since(view):
                 yield event
-            if (view and view.ended) or stores.events.closing:
+            if (view and view.ended) or resources.events.closing:
                 return
             await waiter.wait()
 
 
-class _Told:
+class _Cursor:
     """What one client was told so far: `_said` of the reply, in the wording of `_attempt`."""
 
-    def __init__(self, feed: Feed, after: EventId | None) -> None:
+    def __init__(self, feed: EventBuffer, after: EventId | None) -> None:
         self._feed = feed
         self._place = 0
         self._last = after or EventId(0, 0)

@@ -9,8 +9,8 @@ import structlog
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from api.http.abort import cut
-from api.usecases.resources import Stores
+from api.http.abort import truncate
+from api.usecases.resources import Resources
 from api.usecases.wait import POLL_S, watch_job
 from shared.audio import mp3
 from shared.errors import AppError, Conflict, NotFound
@@ -27,9 +27,9 @@ class StreamBrokenError(Exception):
     """What was sent is not how the reply begins any more: the connection is cut, never ended as if it were whole."""
 
 
-async def stream_reply(stores: Stores, *, owner_id: UUID, job_id: UUID) -> StreamingResponse:
+async def stream_reply(resources: Resources, *, owner_id: UUID, job_id: UUID) -> StreamingResponse:
     """Answer with the first sentence once it is spoken; Conflict (not_ready) after a minute, NotFound without sound."""
-    sound = _sound(stores, owner_id=owner_id, job_id=job_id)
+    sound = _sound(resources, owner_id=owner_id, job_id=job_id)
     try:
         async with asyncio.timeout(FIRST_SOUND_S):
             first = await anext(sound)
@@ -53,36 +53,36 @@ class _Unfinished(StreamingResponse):
             await super().__call__(scope, receive, send)
         except (StreamBrokenError, AppError) as error:
             log.warning("sound.broken_off", error=type(error).__name__)
-            await cut(scope, receive)
+            await truncate(scope, receive)
 
 
-async def _sound(stores: Stores, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[bytes]:
+async def _sound(resources: Resources, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[bytes]:
     sent = _Sent()
-    views = watch_job(stores, owner_id=owner_id, job_id=job_id)
+    views = watch_job(resources, owner_id=owner_id, job_id=job_id)
     async for view in views:
         if not view.job.reply_audio:
             raise _no_sound()
         if view.ended:
-            yield await _rest(stores, view, sent)
+            yield await _rest(resources, view, sent)
             return
         keys: list[str] | None = None
         while keys is None or len(keys) == AHEAD:
-            async with stores.database.read() as db:
+            async with resources.database.read() as db:
                 spoken = await turns.spoken(db, job_id=job_id, numbers=sent.to_read(view.job.attempt))
             keys = sent.next_keys(spoken)
             for key in keys:
-                yield sent.add(await stores.blobs.read(key))
+                yield sent.add(await resources.blobs.read(key))
     if not sent.size:
         raise _not_ready()
     raise StreamBrokenError
 
 
-async def _rest(stores: Stores, view: JobView, sent: "_Sent") -> bytes:
+async def _rest(resources: Resources, view: JobView, sent: "_Sent") -> bytes:
     if view.audio is None:
         if sent.size:
             raise StreamBrokenError
         raise _no_sound()
-    frames = mp3.without_info(await stores.blobs.read(view.audio.key))
+    frames = mp3.without_info(await resources.blobs.read(view.audio.key))
     if hashlib.sha256(frames[: sent.size]).digest() != sent.digest:
         raise StreamBrokenError
     return frames[sent.size :]

@@ -8,7 +8,7 @@ import structlog
 from shared.catalogue import retiring
 from shared.provider_presets import ModelRef
 from shared.services import agent as agents
-from shared.services.cost_estimate import Tariff
+from shared.services.cost_estimate import PriceBook
 from shared.sql.database import Database
 
 OLD_S = 600.0  # agents are looked through no more often than this
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 class Retirements:
     """Knows which models are in use: the settings' and those that agents name."""
 
-    def __init__(self, tariff: Tariff, database: Database) -> None:
+    def __init__(self, tariff: PriceBook, database: Database) -> None:
         self._tariff = tariff
         self._database = database
         self._looked_at = float("-inf")

@@ -51,7 +51,7 @@ class Probe(Generic[T]):
             return error
 
 
-class Readiness:
+class ReadinessCheck:
     """A probe for each store, and two more for what SQL says."""
 
     def __init__(self, database: Database, queue: Queue, storage: Storage, retirements: Retirements) -> None:

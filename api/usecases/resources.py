@@ -4,17 +4,17 @@ import asyncio
 from dataclasses import dataclass
 
 from api.auth.open_requests import OpenRequests
-from api.usecases.admission import Backlog
+from api.usecases.admission import Admission
 from api.usecases.batching import JobReader, Submits, Uploads
 from api.usecases.model_retirement import Retirements
-from api.usecases.readiness import Readiness
+from api.usecases.readiness import ReadinessCheck
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.passwords import Passwords
 from shared.process.loop_lag import LoopLag
 from shared.redis.queue import Queue
-from shared.redis.rate_limits import Limits
-from shared.redis.wakes import JobEvents
+from shared.redis.rate_limits import RateLimits
+from shared.redis.wakes import JobWakes
 from shared.services.job.transitions import Budget
 from shared.sql.database import Database
 from shared.storage import Storage
@@ -22,7 +22,7 @@ from shared.user_limits import UserLimits
 
 
 @dataclass(frozen=True)
-class Stores:
+class Resources:
     """SQL and what reads jobs from it, the queue, the events over it, the blobs, audio processes, what is measured.
 
     And what passwords are compared by, and guesses counted.
@@ -34,16 +34,16 @@ class Stores:
     submits: Submits
     uploads: Uploads
     queue: Queue
-    events: JobEvents
+    events: JobWakes
     blobs: Storage
     audio: AudioPool
-    backlog: Backlog
+    admission: Admission
     lag: LoopLag
     budget: Budget  # what each new job may use up
     retirements: Retirements
-    readiness: Readiness
+    readiness: ReadinessCheck
     passwords: Passwords
-    limits: Limits
+    limits: RateLimits
     user_limits: UserLimits
     open_requests: OpenRequests
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.doors.v1.schemas.strict import Flag
 from api.http.multipart import PartEnd, PartStart, read_events
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from shared.audio.probe import probe
 from shared.errors import AppError, Invalid, TooLarge, Unavailable, Unsupported
 from shared.iso_639 import LanguageCode
@@ -48,33 +48,33 @@ class Upload(NamedTuple):
 
     form: VoiceForm
     blob: Blob
-    content: blobs.Content
+    content: blobs.BlobContent
 
 
 @asynccontextmanager
-async def receive(request: Request, stores: Stores, owner_id: UUID) -> AsyncIterator[Upload]:
+async def receive(request: Request, resources: Resources, owner_id: UUID) -> AsyncIterator[Upload]:
     """Read a multipart request; when the block fails, or the upload is no good, nothing of it stays.
 
     Raises NotFound for another's session before anything is saved, TooLarge, Unsupported, Invalid, Malformed.
     """
-    reader = _Reader(request, stores, owner_id)
+    reader = _Reader(request, resources, owner_id)
     try:
         yield await reader.read()
     except BaseException:
         if reader.blob:
-            discarding = asyncio.create_task(_discard(stores, reader.blob))
-            stores.discarding.add(discarding)
-            discarding.add_done_callback(stores.discarding.discard)
+            discarding = asyncio.create_task(_discard(resources, reader.blob))
+            resources.discarding.add(discarding)
+            discarding.add_done_callback(resources.discarding.discard)
             await asyncio.wait({discarding}, timeout=DISCARD_S)
         raise
 
 
-async def _discard(stores: Stores, blob: Blob) -> None:
+async def _discard(resources: Resources, blob: Blob) -> None:
     try:
-        if not await stores.uploads.bury(blob):
+        if not await resources.uploads.mark_deleted(blob):
             return  # it was committed after all
-        await stores.blobs.delete(blob.key)
-        await stores.uploads.forget(blob)
+        await resources.blobs.delete(blob.key)
+        await resources.uploads.purge(blob)
     except Unavailable as error:
         log.warning("upload.not_discarded", blob=str(blob.id), code=error.code)  # a reconciler will
 
@@ -82,11 +82,11 @@ async def _discard(stores: Stores, blob: Blob) -> None:
 class _Reader:
     """One request being read. The session is checked before the file is stored, whichever field comes first."""
 
-    def __init__(self, request: Request, stores: Stores, owner_id: UUID) -> None:
-        self._stores = stores
+    def __init__(self, request: Request, resources: Resources, owner_id: UUID) -> None:
+        self._resources = resources
         self._owner_id = owner_id
         self._declared = request.headers.get("content-length", "0")
-        self._limit = stores.settings.max_upload_bytes
+        self._limit = resources.settings.max_upload_bytes
         self._events = read_events(request, limit=self._limit + MAX_FORM)
         self._fields: dict[str, str] = {}
         self._hash = hashlib.sha256()
@@ -158,26 +158,26 @@ class _Reader:
 
     async def _store(self, chunks: AsyncIterator[bytes]) -> Blob:
         form = self._form(seen_file=True)
-        async with self._stores.database.read() as db:
+        async with self._resources.database.read() as db:
             await sessions.get(db, owner_id=self._owner_id, session_id=form.session_id)
         blob = blobs.new(owner_id=self._owner_id, session_id=form.session_id, purpose=BlobPurpose.UPLOAD)
-        await self._stores.uploads.announce(blob)
+        await self._resources.uploads.announce(blob)
         self.blob = blob  # to be discarded if anything fails from here on
-        await self._stores.blobs.put(blob.key, chunks)
+        await self._resources.blobs.put(blob.key, chunks)
         return blob
 
-    async def _look(self, blob: Blob) -> blobs.Content:
-        async with self._stores.blobs.as_file(blob.key) as path:
+    async def _look(self, blob: Blob) -> blobs.BlobContent:
+        async with self._resources.blobs.as_file(blob.key) as path:
             try:
-                sound = await self._stores.audio.run(probe, str(path), max_s=self._stores.settings.max_audio_s)
+                sound = await self._resources.audio.run(probe, str(path), max_s=self._resources.settings.max_audio_s)
             except (Unsupported, Invalid):
                 if BASE64.fullmatch(self._beginning):
                     raise _bad_field("file", "is text in base64: send the bytes that it stands for") from None
                 raise
-        return blobs.Content(sound.mime, sound.codec, sound.duration_s, self._size, self._hash.hexdigest())
+        return blobs.BlobContent(sound.mime, sound.codec, sound.duration_s, self._size, self._hash.hexdigest())
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"A voice note may have up to {self._stores.settings.max_upload_mb:g} MB.")
+        return TooLarge(f"A voice note may have up to {self._resources.settings.max_upload_mb:g} MB.")
 
 
 async def _chunks_of(spool: IO[bytes]) -> AsyncIterator[bytes]:

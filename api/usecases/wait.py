@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from fastapi import Depends, Header
 
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from shared.errors import Unavailable
 from shared.services.job import view as job_view
 from shared.services.job.view import JobState, JobView
@@ -36,22 +36,22 @@ async def get_wait(
 Wait = Annotated[int, Depends(get_wait)]
 
 
-async def wait_for_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds: float) -> JobView:
+async def wait_for_job(resources: Resources, *, owner_id: UUID, job_id: UUID, seconds: float) -> JobView:
     """The job when it has ended, or as it is after `seconds`; raises NotFound, also when it is deleted meanwhile.
 
     Nothing is kept of it meanwhile: thousands may wait.
     """
     if not seconds:
-        return await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+        return await resources.jobs.get(owner_id=owner_id, job_id=job_id)
     clock = asyncio.get_running_loop()
     until = clock.time() + seconds
     known = False
-    async with stores.events.watch(job_id, for_end=True) as changed:
+    async with resources.events.watch(job_id, for_end=True) as changed:
         while True:
             changed.clear()
-            over = clock.time() >= until or stores.events.closing
+            over = clock.time() >= until or resources.events.closing
             try:
-                view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+                view = await resources.jobs.get(owner_id=owner_id, job_id=job_id)
                 if view.ended or over:
                     return view
                 del view
@@ -59,7 +59,7 @@ async def wait_for_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds:
             except Unavailable:
                 if over or not known:
                     raise  # else its end can be waited for
-                look_soon(stores, job_id)
+                look_soon(resources, job_id)
             alarm = clock.call_at(until, changed.set)
             try:
                 await changed.wait()
@@ -67,41 +67,41 @@ async def wait_for_job(stores: Stores, *, owner_id: UUID, job_id: UUID, seconds:
                 alarm.cancel()
 
 
-async def watch_job(stores: Stores, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[JobView]:
+async def watch_job(resources: Resources, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[JobView]:
     """Yield the job as it is, and again when it has changed, until it ends or we shut down."""
     seen = None
-    async with stores.events.watch(job_id) as changed:
+    async with resources.events.watch(job_id) as changed:
         while True:
             changed.clear()
             try:
-                view = await stores.jobs.get(owner_id=owner_id, job_id=job_id)
+                view = await resources.jobs.get(owner_id=owner_id, job_id=job_id)
             except Unavailable:
                 if seen is None:
                     raise
-                look_soon(stores, job_id)
+                look_soon(resources, job_id)
             else:
                 if view.state != seen:
                     seen = view.state
                     yield view
                 if view.ended:
                     return
-            if stores.events.closing:
+            if resources.events.closing:
                 return
             await changed.wait()
 
 
-def look_soon(stores: Stores, job_id: UUID) -> None:
+def look_soon(resources: Resources, job_id: UUID) -> None:
     """Have those who watch a job look at it again once SQL has had a moment to come back."""
-    asyncio.get_running_loop().call_later(AWAY_S, partial(stores.events.wake, job_id, ended=True))
+    asyncio.get_running_loop().call_later(AWAY_S, partial(resources.events.wake, job_id, ended=True))
 
 
-async def look_again_forever(stores: Stores) -> None:
+async def look_again_forever(resources: Resources) -> None:
     """Wake those who were told nothing of what they wait for: SQL is asked once for all of them."""
     while True:
-        await asyncio.sleep(LOOK_AGAIN_S if stores.events.listening else AWAY_S)
-        watched = stores.events.watched
+        await asyncio.sleep(LOOK_AGAIN_S if resources.events.listening else AWAY_S)
+        watched = resources.events.watched
         try:
-            async with stores.database.read() as db:
+            async with resources.database.read() as db:
                 ended = await job_view.ended(db, watched)
         except Unavailable as error:
             log.debug("waiting.store_away", code=error.code)
@@ -109,7 +109,7 @@ async def look_again_forever(stores: Stores) -> None:
             log.exception("waiting.broke")
         else:
             for job_id in watched:
-                stores.events.wake(job_id, ended=job_id in ended)
+                resources.events.wake(job_id, ended=job_id in ended)
 
 
 def headers_of(state: JobState, wait: int = 0) -> dict[str, str]:

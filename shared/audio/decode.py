@@ -15,7 +15,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.error import FFmpegError
 
-from shared.audio.probe import Sound, describe
+from shared.audio.probe import ProbedSound, describe
 from shared.audio.source import Source, frames, opened, unreadable
 
 with warnings.catch_warnings():
@@ -138,7 +138,7 @@ def _segment(pcm: bytes, rate: int) -> AudioSegment:
     return AudioSegment(data=pcm, sample_width=2, frame_rate=rate, channels=1)
 
 
-def _is_plain(source: Source, sound: Sound) -> bool:
+def _is_plain(source: Source, sound: ProbedSound) -> bool:
     """Whether a recogniser will surely hear what we heard: a common codec, no faults, a header that tells the truth."""
     declared = source.container.duration
     truthful = declared is None or math.isclose(declared / 1e6, sound.duration_s, rel_tol=0.01, abs_tol=0.05)

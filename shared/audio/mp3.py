@@ -25,7 +25,7 @@ _SAMPLE_BYTES = 2
 _MARKS = (b"RIFF", b"OggS", b"ID3", b"fLaC", b"\x1aE\xdf\xa3")
 
 
-class Sound(NamedTuple):
+class Mp3(NamedTuple):
     """An mp3, its seconds of sound, and the SHA-256 of its bytes."""
 
     data: bytes
@@ -33,10 +33,10 @@ class Sound(NamedTuple):
     sha256: str
 
 
-def measured(make: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> Sound:
+def measured(make: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> Mp3:
     """What `make` makes, measured where it is made and not in the event loop; raises `Invalid` (bad_speech)."""
     data = make(*args, **kwargs)
-    return Sound(data, duration(data), hashlib.sha256(data).hexdigest())
+    return Mp3(data, duration(data), hashlib.sha256(data).hexdigest())
 
 
 def encode(pcm: bytes, *, rate: int) -> bytes:

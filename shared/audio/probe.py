@@ -7,7 +7,7 @@ from shared.audio.source import Source, frames, opened
 
 
 @dataclass(frozen=True)
-class Sound:
+class ProbedSound:
     """A file that is sound; `extension` is the short format name a speech API knows, `mime` what we serve it as."""
 
     container: str
@@ -34,7 +34,7 @@ _PLAIN = {
 }
 
 
-def probe(path: str, *, max_s: float) -> Sound:
+def probe(path: str, *, max_s: float) -> ProbedSound:
     """Decode the file at `path` and describe it; raises `Unsupported` (no audio) or `Invalid` (bad, short, long)."""
     with Path(path).open("rb") as file, opened(file) as source:
         for _ in frames(source, max_s=max_s):
@@ -42,10 +42,10 @@ def probe(path: str, *, max_s: float) -> Sound:
         return describe(source)
 
 
-def describe(source: Source) -> Sound:
+def describe(source: Source) -> ProbedSound:
     """Name what has been decoded."""
     container, mime, extension = _names(source)
-    return Sound(
+    return ProbedSound(
         container, source.codec, mime, extension, round(source.duration_s, 3), source.sample_rate, source.channels
     )
 

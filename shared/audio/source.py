@@ -41,7 +41,7 @@ def refuse(code: str, message: str) -> NoReturn:
     raise Invalid(message, code=code, errors=[{"field": "file", "message": message}])
 
 
-class Content:
+class AudioInput:
     """What libav reads: bytes without a file name, behind the ID3 tag, that end when the time is up."""
 
     def __init__(self, file: BinaryIO, *, start: int, clock: "Clock") -> None:
@@ -119,7 +119,7 @@ def opened(file: BinaryIO) -> Iterator[Source]:
         refuse("empty_audio", "The file is empty.")
     mime = sniff(head)
     claims, clock = claims_sound(mime, head), Clock()
-    content = Content(file, start=_after_id3(file, head), clock=clock)
+    content = AudioInput(file, start=_after_id3(file, head), clock=clock)
     try:
         container = av.open(content, "r", options=_OPTIONS, metadata_errors="replace")
     except (FFmpegError, MemoryError, ValueError) as error:

@@ -55,7 +55,7 @@ class JobEvent(NamedTuple):
     data: dict[str, Any]
 
 
-class Telling:
+class JobPublisher:
     """Tells what one attempt does, while it does it. Words are gathered for 50 ms, the first go out at once.
 
     Whoever comes late, or finds Redis away, is told from SQL: nothing here waits, and nothing here fails.

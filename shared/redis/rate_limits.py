@@ -30,7 +30,7 @@ def per_day(thing: str, most: int) -> Rule:
     return RateLimitItemPerDay(most, namespace=thing)
 
 
-class Limits:
+class RateLimits:
     """Counts, for each rule, what was done in the name of whoever did it.
 
     With no URL, and while Redis is away, in memory: nobody is refused, or let wait, because of Redis. A name is known

@@ -22,7 +22,7 @@ RECONNECT_S = 0.5
 PASSED_BY_S = PASS_BY_S + 0.5  # after a reconnect: until then there may be who found Redis away, and told nothing
 
 
-class Waiter:
+class Notifier:
     """Set when there is something to look at; `job_changed` says that it is, or may be, the job itself.
 
     Who waits `for_end` is not woken before it. It is one task's, so it needs no `asyncio.Event` with room for many.
@@ -57,17 +57,17 @@ class Waiter:
             await self._awaited
 
 
-class Watch:
+class Subscription:
     """A waiter among the others of its job, as long as its block runs."""
 
     __slots__ = ("_job_id", "_waiter", "_waiters")
 
-    def __init__(self, waiters: defaultdict[UUID, set[Waiter]], job_id: UUID, waiter: Waiter) -> None:
+    def __init__(self, waiters: defaultdict[UUID, set[Notifier]], job_id: UUID, waiter: Notifier) -> None:
         self._waiters = waiters
         self._job_id = job_id
         self._waiter = waiter
 
-    async def __aenter__(self) -> Waiter:
+    async def __aenter__(self) -> Notifier:
         self._waiters[self._job_id].add(self._waiter)
         return self._waiter
 
@@ -77,13 +77,13 @@ class Watch:
             del self._waiters[self._job_id]
 
 
-class Feed:
+class EventBuffer:
     """The events of one job that this process has read, once for all who follow it."""
 
     def __init__(self, job_id: UUID) -> None:
         self.key = f"{STREAM}{job_id}"
         self.events: list[JobEvent] = []
-        self.followers: set[Waiter] = set()
+        self.followers: set[Notifier] = set()
         self._reading = asyncio.Lock()
         self._asked = self._answered = 0
 
@@ -109,7 +109,7 @@ class Feed:
             follower.set()
 
 
-class JobEvents:
+class JobWakes:
     """Turns the job channel into one `Waiter` for each who waits for a job or follows it.
 
     After a reconnect, a moment later, and at shutdown, everybody is woken.
@@ -118,8 +118,8 @@ class JobEvents:
     def __init__(self, redis: Redis, outage: Outage | None = None) -> None:
         self._redis = redis
         self._outage = outage or Outage("redis", "")
-        self._waiters: defaultdict[UUID, set[Waiter]] = defaultdict(set)
-        self._feeds: dict[UUID, Feed] = {}
+        self._waiters: defaultdict[UUID, set[Notifier]] = defaultdict(set)
+        self._feeds: dict[UUID, EventBuffer] = {}
         self._task: asyncio.Task[None] | None = None
         self._reads: set[asyncio.Task[None]] = set()
         self.closing = False
@@ -136,15 +136,15 @@ class JobEvents:
         self._wake_all()
         await end(*([self._task] if self._task else []), *self._reads)
 
-    def watch(self, job_id: UUID, *, for_end: bool = False) -> "Watch":
+    def watch(self, job_id: UUID, *, for_end: bool = False) -> "Subscription":
         """A waiter that is set whenever the job may have changed, or ended. Enter it *before* reading the job."""
-        return Watch(self._waiters, job_id, Waiter(for_end=for_end))
+        return Subscription(self._waiters, job_id, Notifier(for_end=for_end))
 
     @asynccontextmanager
-    async def follow(self, job_id: UUID) -> AsyncIterator[tuple[Waiter, Feed]]:
+    async def follow(self, job_id: UUID) -> AsyncIterator[tuple[Notifier, EventBuffer]]:
         """`watch`, and the job's events; the waiter is set for either."""
         async with self.watch(job_id) as waiter:
-            feed = self._feeds.setdefault(job_id, Feed(job_id))
+            feed = self._feeds.setdefault(job_id, EventBuffer(job_id))
             feed.followers.add(waiter)
             try:
                 await feed.read(self._redis)
@@ -166,7 +166,7 @@ class JobEvents:
                 waiter.job_changed = True
                 waiter.set()
 
-    async def read(self, feed: Feed) -> None:
+    async def read(self, feed: EventBuffer) -> None:
         """Read what a feed has not told yet, now."""
         await feed.read(self._redis)
 
@@ -209,7 +209,7 @@ class JobEvents:
         for feed in self._feeds.values():
             self._read(feed)
 
-    def _read(self, feed: Feed | None) -> None:
+    def _read(self, feed: EventBuffer | None) -> None:
         if feed:
             task = asyncio.create_task(feed.read(self._redis))
             self._reads.add(task)

@@ -11,13 +11,15 @@ from shared.errors import Invalid, NotFound
 from shared.models import Agent, Session
 from shared.provider_presets import Role
 from shared.services import session as sessions
-from shared.services.cost_estimate import Tariff, check_named
+from shared.services.cost_estimate import PriceBook, check_named
 from shared.services.page import PageRequest, newest_first
 from shared.services.user import Account
 from shared.sql.functions import off_the_loop
 
 
-async def create(db: AsyncSession, *, agent_id: UUID, account: Account, fields: dict[str, Any], tariff: Tariff) -> None:
+async def create(
+    db: AsyncSession, *, agent_id: UUID, account: Account, fields: dict[str, Any], tariff: PriceBook
+) -> None:
     """Add an agent; raises Invalid when it names a model that is not to be had, or languages that it does not speak."""
     check_named(tariff, account, fields)
     _check_languages(fields)
@@ -55,7 +57,7 @@ async def models(db: AsyncSession) -> set[tuple[Role, str]]:
 
 
 async def change(
-    db: AsyncSession, *, account: Account, agent_id: UUID, fields: dict[str, Any], tariff: Tariff
+    db: AsyncSession, *, account: Account, agent_id: UUID, fields: dict[str, Any], tariff: PriceBook
 ) -> Agent:
     """Set the given fields of an agent; raises Invalid as `create` does."""
     check_named(tariff, account, fields)

@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from shared.errors import PaymentRequired, TooMany
 from shared.models import Job, Session, Usage, User, is_unfinished, table
 from shared.money import ZERO, Money, plain
-from shared.services.cost_estimate import EVERYTHING, Ask, Tariff, bounds
+from shared.services.cost_estimate import EVERYTHING, Estimate, PriceBook, bounds
 from shared.services.page import padded
 from shared.services.user import Account
 from shared.sql.effects import before_commit
@@ -78,8 +78,8 @@ class Owed(NamedTuple):
     held: Decimal
 
 
-async def hold(
-    db: AsyncSession, tariff: Tariff, account: Account, asks: Sequence[Ask], *, before: int = EVERYTHING
+async def authorize(
+    db: AsyncSession, tariff: PriceBook, account: Account, asks: Sequence[Estimate], *, before: int = EVERYTHING
 ) -> list[Decimal | None]:
     """Hold back what each turn of an account may cost at most; None for each when it has no balance.
 
@@ -95,7 +95,7 @@ async def hold(
             raise TooMany(detail, retry_after=BUSY_RETRY_S)
     if account.balance is None:
         return [None] * len(asks)
-    await _hold(db, account, sum(most, ZERO), spare)  # last: whatever raises, nothing was written
+    await _authorize(db, account, sum(most, ZERO), spare)  # last: whatever raises, nothing was written
     return [*most]
 
 
@@ -104,7 +104,7 @@ def is_metered(job: Row[Any]) -> bool:
     return job.reserved is not None or bool(job.has_balance)
 
 
-async def settle(db: AsyncSession, job_ids: Sequence[UUID]) -> None:
+async def capture(db: AsyncSession, job_ids: Sequence[UUID]) -> None:
     """Let go of what was held back for jobs that have ended, or are about to be deleted, and charge what they used.
 
     Of a balance that there was not yet when a job was submitted nothing is held back for it: it costs nothing.
@@ -126,7 +126,7 @@ async def settle(db: AsyncSession, job_ids: Sequence[UUID]) -> None:
         db.info["owed"][job.owner_id] = Owed(owed.due + due, owed.held + held)
 
 
-async def _hold(db: AsyncSession, account: Account, amount: Decimal, spare: Decimal) -> None:
+async def _authorize(db: AsyncSession, account: Account, amount: Decimal, spare: Decimal) -> None:
     """Whoever can't pay waits for nobody to be told so."""
     held = {"user": account.id, "amount": amount}
     if amount > spare or (amount and not (await db.exec(_HOLD, params=held)).rowcount):

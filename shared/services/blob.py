@@ -33,7 +33,7 @@ async def add(db: AsyncSession, *, owner_id: UUID, session_id: UUID | None, purp
     return blob
 
 
-class Content(NamedTuple):
+class BlobContent(NamedTuple):
     """What was written: MIME type and codec by our own look at it, seconds, bytes, SHA-256 in hex."""
 
     mime: str
@@ -43,7 +43,7 @@ class Content(NamedTuple):
     sha256: str
 
 
-async def ready(db: AsyncSession, *, blob_id: UUID, session_id: UUID, content: Content) -> None:
+async def ready(db: AsyncSession, *, blob_id: UUID, session_id: UUID, content: BlobContent) -> None:
     """Say that the bytes are whole, in the transaction that makes them visible; Conflict when they were given up."""
     values = {"status": BlobStatus.READY, "session_id": session_id, **content._asdict()}
     pending = (col(Blob.id) == blob_id, col(Blob.status) == BlobStatus.PENDING)
@@ -64,21 +64,21 @@ async def sample(db: AsyncSession) -> Sequence[str]:
     return [*newest, *(await db.exec(found.order_by(col(Blob.id)))).all()] if newest else []
 
 
-async def bury(db: AsyncSession, *which: ColumnElement[bool]) -> int:
+async def mark_deleted(db: AsyncSession, *which: ColumnElement[bool]) -> int:
     """Turn blobs into tombstones; a reconciler sweeps their bytes. Their number."""
     alive = col(Blob.status) != BlobStatus.DELETED
     statement = update(Blob).where(alive, *which).values(status=BlobStatus.DELETED)
     return (await db.exec(statement, execution_options={"synchronize_session": False})).rowcount
 
 
-async def bury_pending(db: AsyncSession, *which: ColumnElement[bool]) -> int:
+async def mark_pending_deleted(db: AsyncSession, *which: ColumnElement[bool]) -> int:
     """Turn blobs that nothing points at into tombstones; their number."""
-    return await bury(db, col(Blob.status) == BlobStatus.PENDING, *which)
+    return await mark_deleted(db, col(Blob.status) == BlobStatus.PENDING, *which)
 
 
 async def give_up(db: AsyncSession) -> int:
     """Bury the uploads and replies that were never finished; their number."""
-    return await bury_pending(db, col(Blob.updated_at) < db_now(-PENDING_S))
+    return await mark_pending_deleted(db, col(Blob.updated_at) < db_now(-PENDING_S))
 
 
 async def sweepable(db: AsyncSession, *, limit: int = 100) -> Sequence[tuple[UUID, str]]:
@@ -87,6 +87,6 @@ async def sweepable(db: AsyncSession, *, limit: int = 100) -> Sequence[tuple[UUI
     return (await db.exec(select(Blob.id, Blob.key).where(*old).limit(limit))).all()
 
 
-async def forget(db: AsyncSession, blob_ids: Sequence[UUID]) -> None:
+async def purge(db: AsyncSession, blob_ids: Sequence[UUID]) -> None:
     """Drop the rows of blobs whose bytes are gone."""
     await db.exec(delete(Blob).where(col(Blob.id).in_(blob_ids)))

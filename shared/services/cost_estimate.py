@@ -60,7 +60,7 @@ _SIZES = (
 
 
 @dataclass(frozen=True)
-class Tariff:
+class PriceBook:
     """The models and their prices, who serves them, those of agents that name none, and what bounds a turn's use.
 
     `providers` are the roles that each plays, `defaults` the first choice first. `history` is how many earlier
@@ -87,7 +87,7 @@ class Tariff:
         )
 
 
-class Ask(NamedTuple):
+class Estimate(NamedTuple):
     """What a turn still has to do: hear so many seconds, answer the text, speak the answer.
 
     `text` is None until it is heard, `reply` until it is written. `ahead` are the unfinished turns of its session.
@@ -102,7 +102,7 @@ class Ask(NamedTuple):
 
 
 async def bounds(
-    db: AsyncSession, tariff: Tariff, account: Account, asks: Sequence[Ask], *, before: int = EVERYTHING
+    db: AsyncSession, tariff: PriceBook, account: Account, asks: Sequence[Estimate], *, before: int = EVERYTHING
 ) -> tuple[list[Decimal], Decimal]:
     """The most that each turn of an account may cost, when its model reads messages below the number `before`.
 
@@ -126,7 +126,7 @@ def may_use(account: Account, model: CatalogueModel) -> bool:
     return allowed and (account.balance is None or model.is_priced)
 
 
-def usable_models(tariff: Tariff, account: Account) -> list[CatalogueModel]:
+def usable_models(tariff: PriceBook, account: Account) -> list[CatalogueModel]:
     """The models that an account may name, and get when it names none; by kind and name."""
     defaults = [
         model for role, refs in tariff.defaults.items() for ref in refs for model in tariff.catalogue.line(role, ref)
@@ -135,7 +135,7 @@ def usable_models(tariff: Tariff, account: Account) -> list[CatalogueModel]:
     return [model for _, model in sorted(known.items()) if may_use(account, model)]
 
 
-def check_named(tariff: Tariff, account: Account, named: Mapping[str, Any]) -> None:
+def check_named(tariff: PriceBook, account: Account, named: Mapping[str, Any]) -> None:
     """Raise Invalid, with a field each, for the models of an agent that nobody serves, or the account may not use."""
     errors = []
     for role in get_args(Role):
@@ -165,12 +165,12 @@ def input_tokens_for(
     return int(left / chat.per_million_input_tokens * MILLION) if chat.per_million_input_tokens else None
 
 
-def _roles(ask: Ask) -> list[Role]:
+def _roles(ask: Estimate) -> list[Role]:
     wanted: dict[Role, bool] = {"stt": ask.text is None, "chat": ask.reply is None, "tts": ask.speak}
     return [role for role, is_wanted in wanted.items() if is_wanted]
 
 
-def _dearest(tariff: Tariff, account: Account, role: Role, named: str | None) -> CatalogueModel:
+def _dearest(tariff: PriceBook, account: Account, role: Role, named: str | None) -> CatalogueModel:
     """The bound of those that an account may use: the others are left out when the turn runs."""
     refs = ModelRef.parse_list(named) if named else tariff.defaults[role]
     models = [model for ref in refs for model in tariff.catalogue.line(role, ref)]
@@ -180,7 +180,7 @@ def _dearest(tariff: Tariff, account: Account, role: Role, named: str | None) ->
     return dearest(usable)
 
 
-def _bound(tariff: Tariff, ask: Ask, models: Mapping[Role, CatalogueModel], *, context_bytes: int) -> Decimal:
+def _bound(tariff: PriceBook, ask: Estimate, models: Mapping[Role, CatalogueModel], *, context_bytes: int) -> Decimal:
     """In tokens a text is at most as long as in bytes."""
     tts = models.get("tts")
     if ask.reply is not None:

@@ -19,7 +19,7 @@ from shared.errors import Invalid, NotFound, PaymentRequired, TooMany
 from shared.models import Blob, Message, MessageKind, NewJob, NewMessage, Session, table
 from shared.services import balance as balances
 from shared.services import session as sessions
-from shared.services.cost_estimate import Ask
+from shared.services.cost_estimate import Estimate
 from shared.services.job import transitions as jobs
 from shared.services.job.view import JobView
 from shared.services.page import PageRequest, decode_cursor, encode_cursor
@@ -47,9 +47,9 @@ class Submission:
         """Whose it is."""
         return self.account.id
 
-    def ask(self, ahead: int) -> Ask:
+    def ask(self, ahead: int) -> Estimate:
         """What its turn will have to do, with so many unfinished ones ahead of it."""
-        return Ask(self.session_id, self.reply_audio, text=self.text, audio_s=self.audio_s, ahead=ahead)
+        return Estimate(self.session_id, self.reply_audio, text=self.text, audio_s=self.audio_s, ahead=ahead)
 
 
 class MessageView(NamedTuple):
@@ -67,7 +67,7 @@ async def submit(db: AsyncSession, said: Submission, budget: jobs.Budget) -> Job
     """
     numbers = await sessions.take_numbers(db, owner_id=said.owner_id, session_id=said.session_id)
     ahead = await jobs.ahead_of(db, said.session_id)
-    (held,) = await balances.hold(db, budget.tariff, said.account, [said.ask(ahead)])
+    (held,) = await balances.authorize(db, budget.tariff, said.account, [said.ask(ahead)])
     job, message = _rows(said, numbers, budget, held)
     await jobs.add_all(db, [(job, ahead)], deadline_s=budget.deadline_s)
     await db.exec(_ADD, params=vars(message))
@@ -122,7 +122,7 @@ async def _hold(
             asks.append(one.ask(ahead.get(one.session_id, 0) + before[one.session_id]))
             before[one.session_id] += 1
         with suppress(PaymentRequired, TooMany, Invalid):  # it is told when each is submitted by itself
-            amounts = await balances.hold(db, budget.tariff, theirs[-1].account, asks)
+            amounts = await balances.authorize(db, budget.tariff, theirs[-1].account, asks)
             held |= {one.job_id: amount for one, amount in zip(theirs, amounts, strict=True)}
     return held
 

@@ -182,8 +182,8 @@ async def clear(db: AsyncSession, which: ColumnElement[bool]) -> None:
         after_commit(db, JobChanged(job.id, ended=True))
     metered = [job.id for job in ended if balances.is_metered(job)]
     for start in range(0, len(metered), MOST):
-        await balances.settle(db, metered[start : start + MOST])
-    await blobs.bury(db, col(Blob.session_id).in_(ids))
+        await balances.capture(db, metered[start : start + MOST])
+    await blobs.mark_deleted(db, col(Blob.session_id).in_(ids))
     await db.exec(sql_delete(Session).where(which))
 
 

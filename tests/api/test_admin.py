@@ -43,7 +43,7 @@ async def patch(live: Live, user_id: object, **fields: Any) -> httpx.Response:
 
 
 async def set_columns(live: Live, user_id: str, **values: Any) -> None:
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         await db.exec(update(User).where(col(User.id) == UUID(user_id)).values(**values))
 
 
@@ -196,7 +196,7 @@ async def test_an_account_has_its_own_limits_or_the_servers(guarded_settings: Se
     async with live_parley(settings, audio_pool, work=False) as live:
         own = await live.sign_in("ann", jobs_at_a_time=3, allowed_models=["openai/a"], balance=Decimal(4))
         token = await live.http.post(f"{API}/auth/key", json={"name": "Key"}, headers=own)
-        async with live.stores.database.read() as db:
+        async with live.resources.database.read() as db:
             account = await keys.account(db, key=token.json()["key"], settings=settings)
         assert account
         assert (account.jobs_at_a_time, account.tokens_per_day, account.requests_per_minute) == (3, 99, 600)
@@ -214,7 +214,7 @@ async def test_whom_an_admin_disables_is_out_at_once_everywhere(door: Live) -> N
     for pair in pairs:
         answer = await door.http.post(f"{API}/auth/refresh", json={"refresh_token": pair["refresh_token"]})
         assert answer.status_code == 401
-    async with door.stores.database.read() as db:
+    async with door.resources.database.read() as db:
         assert (await db.exec(select(Login).where(Login.owner_id == UUID(ann["id"])))).all() == []
     refused = await door.http.post(f"{API}/auth/login", json={"username": "ann", "password": PASSWORD})
     assert (refused.status_code, refused.json()["code"]) == (401, "bad_credentials")
@@ -256,7 +256,7 @@ async def test_two_admins_who_part_at_once_leave_one(door: Live) -> None:
             )
         )
         assert min(answer.status_code for answer in answers) == 200
-        async with door.stores.database.read() as db:
+        async with door.resources.database.read() as db:
             left = (await db.exec(select(User).where(User.role == UserRole.ADMIN, User.id != LOCAL_USER_ID))).all()
         assert len(left) == 1
         await set_columns(door, str(left[0].id), role=UserRole.USER)
@@ -264,10 +264,10 @@ async def test_two_admins_who_part_at_once_leave_one(door: Live) -> None:
 
 async def failed_job(live: Live) -> dict[str, Any]:
     job = await live.text((await live.session())["id"])
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         claim = await leases.claim(db, job_id=UUID(job["id"]), worker_id=uuid4(), lease_s=60)
         assert claim
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         await leases.fence(db, claim)
         await leases.fail(db, claim, AppError("It broke."))
     return job
@@ -351,11 +351,11 @@ async def test_the_first_admin_is_made_at_the_start_once_by_however_many(
             return (await live.http.get(USERS, headers=bearer(pair))).status_code
 
     assert await asyncio.gather(*(started() for _ in range(3))) == [200] * 3
-    async with live_parley(settings, audio_pool, work=False) as live, live.stores.database.write() as db:
+    async with live_parley(settings, audio_pool, work=False) as live, live.resources.database.write() as db:
         user = await users.find(db, username="root")
         assert user
         await users.change(db, user_id=user.id, fields={"disabled": True}, by=LOCAL_USER_ID)
-    async with live_parley(settings, audio_pool, work=False) as live, live.stores.database.read() as db:
+    async with live_parley(settings, audio_pool, work=False) as live, live.resources.database.read() as db:
         kept = await users.find(db, username="root")
         assert kept
         assert kept.disabled  # what an administrator did is not undone by a restart
@@ -372,7 +372,7 @@ async def test_the_api_starts_without_sql_and_makes_the_first_admin_when_it_can(
         assert (await live.http.get("/health/ready")).status_code == 503
         await asyncio.to_thread(migrate, url)
         for _ in range(200):
-            async with live.stores.database.read() as db:
+            async with live.resources.database.read() as db:
                 if await users.find(db, username="root"):
                     break
             await asyncio.sleep(0.1)

@@ -63,7 +63,7 @@ async def test_a_text_message_has_no_sound(parley_without_worker: Live) -> None:
 
 
 async def test_bytes_that_went_missing_are_404_and_no_broken_answer(parley_without_worker: Live, url: str) -> None:
-    for path in (parley_without_worker.stores.settings.data_dir / "blobs").rglob("*"):
+    for path in (parley_without_worker.resources.settings.data_dir / "blobs").rglob("*"):
         if path.is_file():
             path.unlink()
     answer = await parley_without_worker.http.get(url)

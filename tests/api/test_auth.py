@@ -12,7 +12,7 @@ from tests.live import API, Live
 
 async def test_a_good_token_is_good_whatever_the_clocks_say_of_its_beginning(door: Live) -> None:
     good = await door.sign_in("ann")
-    key, later = door.stores.settings.signing_key, datetime.now(UTC) + timedelta(hours=9)
+    key, later = door.resources.settings.signing_key, datetime.now(UTC) + timedelta(hours=9)
     for headers in (good, forged(good, key, {}), forged(good, key, {"iat": later, "aud": [ACCESS, "other"]})):
         assert (await door.http.get(f"{API}/auth/me", headers=headers)).status_code == 200
 

@@ -35,7 +35,7 @@ async def test_beyond_the_limit_submits_are_refused_and_change_nothing(parley_wi
     assert len(await live.conversation(session)) == 3
     voice = await live.post_voice(session, NOTE)
     assert (voice.status_code, voice.json()["code"]) == (503, "overloaded")
-    assert not (live.stores.settings.data_dir / "blobs" / "upload").exists()
+    assert not (live.resources.settings.data_dir / "blobs" / "upload").exists()
 
 
 async def test_a_replay_is_no_new_job(parley_without_worker: Live) -> None:

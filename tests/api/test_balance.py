@@ -26,7 +26,7 @@ async def customer(live: Live, name: str = "ann", **fields: Any) -> None:
 async def give(live: Live, balance: Decimal) -> None:
     """Let who asks have another balance."""
     me = await account(live)
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         await db.exec(update(User).where(col(User.id) == UUID(me["id"])).values(balance=balance))
 
 
@@ -61,7 +61,7 @@ async def test_a_spoken_turn_is_held_back_paid_and_shown_as_usage(guarded: Live,
     assert spent > 0
     assert Decimal(after["balance"]) == 5 - spent
     assert sum(Decimal(item["cost"]) for item in by_model["items"]) == spent
-    assert fake.script.of("chat")[-1].max_tokens == guarded.stores.settings.max_reply_tokens
+    assert fake.script.of("chat")[-1].max_tokens == guarded.resources.settings.max_reply_tokens
     for by, key in (
         ("day", datetime.now(UTC).date().isoformat()),
         ("session", session["id"]),

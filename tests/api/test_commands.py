@@ -19,7 +19,7 @@ Done = subprocess.CompletedProcess[str]
 
 async def command(live: Live, *arguments: str, typed: str = "", by: tuple[str, ...] = ("-m", "api")) -> Done:
     """The command with the live one's settings; what is typed comes through a pipe."""
-    settings = live.stores.settings
+    settings = live.resources.settings
     assert settings.database_url
     env = {
         "PATH": os.environ["PATH"],
@@ -60,7 +60,7 @@ async def test_an_admin_is_made_with_a_password_from_a_pipe(door: Live) -> None:
 async def test_whoever_is_there_becomes_one_with_a_new_password(door: Live) -> None:
     await register(door, "ann")
     pair = await login(door, "ann")
-    async with door.stores.database.write() as db:
+    async with door.resources.database.write() as db:
         await db.exec(update(User).where(col(User.username) == "ann").values(disabled=True))
     made = await command(door, "create-admin", "ann", typed="battery horse")
     assert made.returncode == 0, made.stderr
@@ -86,7 +86,7 @@ async def test_what_can_not_be_is_told_in_one_line(door: Live) -> None:
         assert told.returncode == 1, arguments
         assert len(told.stderr.strip().splitlines()) == 1, told.stderr
         assert told.stdout == ""
-    async with door.stores.database.read() as db:
+    async with door.resources.database.read() as db:
         assert set((await db.exec(select(User.username))).all()) == {"local", "off"}
 
 

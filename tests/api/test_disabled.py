@@ -42,7 +42,7 @@ class Cast:
         return await self.live.http.patch(f"{USERS}/{self.ann_id}", json=fields, headers=self.root, timeout=60)
 
     async def states(self) -> Counter[str]:
-        async with self.live.stores.database.read() as db:
+        async with self.live.resources.database.read() as db:
             mine = select(Job).where(Job.owner_id == UUID(self.ann_id))
             found = (await db.exec(mine)).all()
         return Counter(
@@ -132,7 +132,7 @@ async def test_who_is_enabled_again_begins_anew(door: Live) -> None:
     for disabled in (True, False):
         assert (await people.patch(disabled=disabled)).status_code == 200
     assert await people.states() == Counter(cancelled=1)
-    async with door.stores.database.write() as db:
+    async with door.resources.database.write() as db:
         account = Account(UUID(people.ann_id))
         await messages.submit(db, Submission(uuid7(), account, UUID(session), False, text="Hello"), BUDGET)
     assert await people.states() == Counter(cancelled=1, queued=1)

@@ -95,7 +95,7 @@ async def test_who_comes_late_is_told_all(parley: Live, fake: FakeOpenAI) -> Non
     fake.script.add("chat", SLOW)
     job = await parley.done(await parley.text((await parley.session())["id"]))
     assert text_of(await all_of(parley, job)) == WHOLE
-    await parley.stores.queue.redis.flushall()
+    await parley.resources.queue.redis.flushall()
     events = await all_of(parley, job)
     assert [event.name for event in events] == ["delta", "end"]
     assert text_of(events) == WHOLE
@@ -109,14 +109,14 @@ async def test_what_redis_lost_is_told_from_sql(parley: Live, fake: FakeOpenAI) 
         seen.append(event)
         if len([event for event in seen if event.name == "delta"]) == 3:
             known = text_of(seen)
-            await parley.stores.queue.redis.flushall()
+            await parley.resources.queue.redis.flushall()
             late = asyncio.create_task(all_of(parley, job))
             back = asyncio.create_task(all_of(parley, job, **{"Last-Event-ID": event.id}))
     assert text_of(seen) == WHOLE
     assert text_of(await late) == WHOLE
     assert text_of(await back, known) == WHOLE
     await assert_whole_from_anywhere(parley, job, seen)
-    await parley.stores.queue.redis.flushall()
+    await parley.resources.queue.redis.flushall()
     told = await all_of(parley, job, **{"Last-Event-ID": event.id})
     assert [one.name for one in told] == ["reset", "delta", "end"], "what the client had is not known any more"
     await assert_whole_from_anywhere(parley, job, told)
@@ -161,7 +161,7 @@ async def test_what_is_no_id_of_ours_is_no_id(parley: Live) -> None:
 
 @pytest.mark.parametrize("stack", ["servers"], indirect=True)
 async def test_a_hundred_followers_read_as_often_as_one(parley: Live, fake: FakeOpenAI) -> None:
-    redis = parley.stores.queue.redis
+    redis = parley.resources.queue.redis
 
     async def reads(followers: int) -> int:
         fake.script.add("chat", SLOW)

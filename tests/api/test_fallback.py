@@ -145,7 +145,7 @@ async def test_words_that_were_taken_back_while_redis_was_lost_do_not_stay(
         if event.name == "delta" and "one way" in text_of(seen):
             await until(lambda: bool(other.script.of("chat")))  # the reset is on its way
             await asyncio.sleep(0.2)
-            await live.stores.queue.redis.flushall()
+            await live.resources.queue.redis.flushall()
             late = asyncio.create_task(all_of(live, job, **{"Last-Event-ID": event.id}))
             other.script.release()
     whole = seen[-1].data["result"]["text"]
@@ -275,7 +275,7 @@ async def test_who_answered_is_paid_and_the_dearest_is_held_back(
     job = await live.text(session["id"])
     await live.running(job)
     held = Decimal((await account(live))["reserved"])
-    assert held > 5 * Decimal(live.stores.settings.max_reply_tokens) / 1_000_000  # at the second one's price
+    assert held > 5 * Decimal(live.resources.settings.max_reply_tokens) / 1_000_000  # at the second one's price
     await until(lambda: bool(other.script.of("chat")))
     other.script.release()
     assert (await live.done(job))["status"] == "succeeded"

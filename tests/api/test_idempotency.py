@@ -14,8 +14,8 @@ from tests.conftest import SAMPLES
 from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live
+from worker.context import open_worker
 from worker.reconciler import sweep
-from worker.resources import open_worker
 
 NOTE = (SAMPLES / "en_13.flac").read_bytes()
 OTHER_NOTE = (SAMPLES / "en_11_cbr_id3.mp3").read_bytes()
@@ -26,7 +26,7 @@ Send = Callable[..., Awaitable[httpx.Response]]
 
 
 async def count(live: Live, table: Any) -> int:
-    async with live.stores.database.read() as db:
+    async with live.resources.database.read() as db:
         return (await db.exec(select(func.count()).select_from(table))).one()
 
 
@@ -95,9 +95,9 @@ async def test_a_replayed_upload_leaves_no_bytes(parley_without_worker: Live) ->
     live = parley_without_worker
     send, _ = await sender(live, "voice")
     await asyncio.gather(*(send() for _ in range(5)), send(other=True))
-    async with live.stores.database.read() as db:
+    async with live.resources.database.read() as db:
         assert [blob.status for blob in (await db.exec(select(Blob))).all()] == [BlobStatus.READY]
-    assert len([path for path in (live.stores.settings.data_dir / "blobs").rglob("*") if path.is_file()]) == 1
+    assert len([path for path in (live.resources.settings.data_dir / "blobs").rglob("*") if path.is_file()]) == 1
     assert await count(live, Message) == 1
 
 
@@ -156,20 +156,20 @@ async def test_a_key_is_forgotten_after_a_day(parley_without_worker: Live) -> No
     live = parley_without_worker
     send, _ = await sender(live, "agent")
     first = await send()
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         await db.exec(update(IdempotencyKey).values(created_at=db_now(-86_401)))
     again = await send(other=True)
     assert again.status_code == 201
     assert again.json()["id"] != first.json()["id"]
     assert (await send(other=True)).json()["id"] == again.json()["id"]  # and the day begins anew
 
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         await db.exec(update(IdempotencyKey).values(created_at=db_now(-86_401)))
     young = await live.http.post(f"{API}/agent", json={"name": "one"}, headers={"Idempotency-Key": "young"})
     assert young.status_code == 201
-    async with open_worker(live.stores.settings, live.stores.queue, live.stores.audio) as worker:
+    async with open_worker(live.resources.settings, live.resources.queue, live.resources.audio) as worker:
         await sweep(worker)
-    async with live.stores.database.read() as db:
+    async with live.resources.database.read() as db:
         assert (await db.exec(select(col(IdempotencyKey.key)))).all() == ["young"]
 
 

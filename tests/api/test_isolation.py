@@ -47,7 +47,7 @@ async def make_key(live: Live, headers: Headers, **fields: Any) -> tuple[str, st
 
 
 async def set_user(live: Live, name: str, **values: Any) -> None:
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         await db.exec(update(User).where(col(User.username) == name).values(**values))
 
 
@@ -58,7 +58,7 @@ def refused(answer: httpx.Response) -> bool:
 
 async def bad_credentials(live: Live) -> dict[str, Headers]:
     """Everything that is not good, by its name; most were good once, or nearly are."""
-    http, key = live.http, live.stores.settings.signing_key
+    http, key = live.http, live.resources.settings.signing_key
     now = datetime.now(UTC)
     good = await live.sign_in("was-good", role="admin")
     gone, disabled, left = [await live.sign_in(name, role="admin") for name in ("gone", "disabled", "left")]
@@ -75,7 +75,7 @@ async def bad_credentials(live: Live) -> dict[str, Headers]:
     assert (await http.delete(f"{API}/auth/key/{keys['revoked'][1]}", headers=good)).status_code == 204
     assert (await http.post(f"{API}/auth/logout", headers=left)).status_code == 204
     await set_user(live, "disabled", disabled=True)
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         past = update(ApiKey).where(col(ApiKey.id) == (await by_prefix(db, keys["expired"][0])))
         await db.exec(past.values(expires_at=now - timedelta(seconds=5)))
         await db.exec(delete(User).where(col(User.username) == "gone"))
@@ -294,7 +294,7 @@ async def test_who_is_not_known_is_told_so_whatever_the_limits_say(world: World,
     await live.http.delete(f"{API}/auth/key/{key_id}", headers=world.intruder)
     await set_user(live, "bob", requests_per_minute=1)
     past = datetime.now(UTC) - timedelta(seconds=5)
-    bad = [forged(world.intruder, live.stores.settings.signing_key, {"exp": past}), {"X-API-Key": key}, {}]
+    bad = [forged(world.intruder, live.resources.settings.signing_key, {"exp": past}), {"X-API-Key": key}, {}]
     for route in routes(GUARDED):
         for headers in (world.intruder, {"X-API-Key": spare}):
             answer = await world.ask(route.method, route.url(world.known), headers)

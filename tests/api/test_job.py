@@ -245,7 +245,7 @@ async def test_attempts_run_out(parley: Live, fake: FakeOpenAI) -> None:
 
 async def test_a_model_that_nobody_serves_fails_the_job_at_once(parley: Live) -> None:
     agent = await parley.agent()
-    async with parley.stores.database.write() as db:  # no agent may name it any more
+    async with parley.resources.database.write() as db:  # no agent may name it any more
         (await db.get_one(Agent, UUID(agent["id"]))).ai_chat = "offline/no-such-model"
     job = await parley.done(await parley.text((await parley.session(agent_id=agent["id"]))["id"]))
     assert (job["status"], job["attempt"], job["error"]["code"]) == ("failed", 1, "model_not_found")
@@ -345,16 +345,16 @@ async def test_a_voice_changed_before_the_retry_is_used_for_all_of_the_reply(par
     await parley.http.post(f"{API}/job/{job['id']}/retry")
     assert (await parley.done(job))["status"] == "succeeded"
     assert [call.voice for call in fake.script.of("speech")[2:]] == ["onyx", "onyx"]
-    async with parley.stores.database.read() as db:
+    async with parley.resources.database.read() as db:
         used = (await db.exec(select(Usage.characters).where(Usage.step == "speak/1"))).one()
     assert used == 2 * len("This is the first sentence.")  # it was spoken, and is to be paid for, twice
 
 
 async def test_a_sentence_whose_bytes_went_missing_is_spoken_again(parley: Live, fake: FakeOpenAI) -> None:
     job = await failed_at_its_second_sentence(parley, fake, (await parley.agent())["id"])
-    async with parley.stores.database.read() as db:
+    async with parley.resources.database.read() as db:
         (sentence,) = (await db.exec(select(Blob).where(Blob.status == BlobStatus.READY))).all()
-    await parley.stores.blobs.delete(sentence.key)
+    await parley.resources.blobs.delete(sentence.key)
     await parley.http.post(f"{API}/job/{job['id']}/retry")
     assert (await parley.done(job))["status"] == "succeeded"
     assert fake.script.count("speech") == 4
@@ -369,7 +369,7 @@ async def test_a_finished_sentence_is_not_spoken_again(parley: Live, fake: FakeO
 
 async def test_a_model_whose_provider_is_gone_fails_the_job_and_not_the_poll(parley: Live) -> None:
     agent = await parley.agent()
-    async with parley.stores.database.write() as db:
+    async with parley.resources.database.write() as db:
         await db.exec(update(Agent).values(ai_tts="vanished/model"))
     job = await parley.done(await parley.text((await parley.session(agent_id=agent["id"]))["id"], reply_audio=True))
     assert (job["status"], job["error"]["code"]) == ("failed", "model_not_found")
@@ -379,11 +379,11 @@ async def test_a_model_whose_provider_is_gone_fails_the_job_and_not_the_poll(par
 async def test_garbage_on_the_channel_does_not_deafen_the_waiters(parley_without_worker: Live) -> None:
     live = parley_without_worker
     job = await live.text((await live.session())["id"])
-    async with live.stores.events.watch(UUID(job["id"])) as told:
+    async with live.resources.events.watch(UUID(job["id"])) as told:
         while not told.is_set():  # until the subscription stands
-            await live.stores.queue.redis.publish(JOB_CHANNEL, job["id"])
+            await live.resources.queue.redis.publish(JOB_CHANNEL, job["id"])
             await asyncio.sleep(0.05)
-        await live.stores.queue.redis.publish(JOB_CHANNEL, "garbage")
+        await live.resources.queue.redis.publish(JOB_CHANNEL, "garbage")
         told.clear()
         await live.http.post(job["links"]["cancel"])
         await told.wait()

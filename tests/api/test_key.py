@@ -50,7 +50,7 @@ async def test_a_key_is_shown_once_and_kept_as_a_hash(door: Live) -> None:
     assert len(base64.urlsafe_b64decode(secret + "=")) == 32
     (listed,) = (await door.http.get(KEYS, headers=ann)).json()["items"]
     assert listed == {name: value for name, value in made.items() if name != "key"}
-    async with door.stores.database.read() as db:
+    async with door.resources.database.read() as db:
         row = (await db.exec(select(ApiKey))).one()
     assert row.hash == hashlib.sha256(made["key"].encode()).hexdigest()
     assert secret not in str(row)
@@ -114,7 +114,7 @@ async def test_a_key_ends_by_the_databases_clock(door: Live) -> None:
     key = await make(door, ann, expires_at=later.isoformat())
     assert datetime.fromisoformat(key["expires_at"]) == later
     assert (await door.http.get(f"{API}/auth/me", headers=bearer(key))).status_code == 200
-    async with door.stores.database.write() as db:
+    async with door.resources.database.write() as db:
         await db.exec(update(ApiKey).where(col(ApiKey.id) == UUID(key["id"])).values(expires_at=db_now(-0.001)))
     assert (await door.http.get(f"{API}/auth/me", headers=bearer(key))).status_code == 401
 
@@ -142,7 +142,7 @@ async def test_a_key_that_makes_no_sense_is_not_made(door: Live, fields: dict[st
 
 async def test_the_key_of_a_disabled_user_is_good_for_nothing(door: Live) -> None:
     key = await make(door, await door.sign_in("ann"))
-    async with door.stores.database.write() as db:
+    async with door.resources.database.write() as db:
         await db.exec(update(User).where(col(User.username) == "ann").values(disabled=True))
     assert (await door.http.get(f"{API}/auth/me", headers=bearer(key))).status_code == 401
 
@@ -203,7 +203,7 @@ async def test_whoever_is_no_admin_any_more_has_no_key_that_is(door: Live) -> No
     root = await door.sign_in("root", role=UserRole.ADMIN)
     key = bearer(await make(door, root, scopes=["read", "admin"]))
     assert (await door.http.get(f"{API}/admin/user", headers=key)).status_code == 200
-    async with door.stores.database.write() as db:
+    async with door.resources.database.write() as db:
         await db.exec(update(User).where(col(User.username) == "root").values(role=UserRole.USER))
     assert (await door.http.get(f"{API}/admin/user", headers=key)).status_code == 403
     assert (await door.http.get(f"{API}/admin/user", headers=root)).status_code == 403

@@ -188,7 +188,7 @@ async def test_where_registration_is_closed_nobody_is_made_nor_hashed(
 ) -> None:
     settings = guarded_settings.model_copy(update={"registration": "closed"})
     async with live_parley(settings, audio_pool, work=False) as live:
-        turn = live.stores.passwords.turn
+        turn = live.resources.passwords.turn
         async with turn, turn:  # nobody else could hash now
             for username in ("ann", "local"):
                 body = {"username": username, "password": PASSWORD}
@@ -213,7 +213,7 @@ async def test_tokens_say_what_they_are_and_neither_passes_for_the_other(door: L
     user = await register(door, "ann")
     pair = await login(door, "ann")
     claims = {
-        name: jwt.decode(pair[name], door.stores.settings.signing_key, ["HS256"], audience=audience)
+        name: jwt.decode(pair[name], door.resources.settings.signing_key, ["HS256"], audience=audience)
         for name, audience in (("access_token", ACCESS), ("refresh_token", REFRESH))
     }
     for said in claims.values():
@@ -252,12 +252,12 @@ async def test_a_login_ends_by_the_databases_clock_and_is_swept(guarded: Live) -
     await register(guarded, "ann")
     over, good = await login(guarded, "ann"), await login(guarded, "ann")
     over_id = jwt.decode(over["access_token"], options={"verify_signature": False})["sid"]
-    async with guarded.stores.database.write() as db:
+    async with guarded.resources.database.write() as db:
         past = update(Login).where(col(Login.id) == UUID(over_id)).values(expires_at=db_now(-1))
         await db.exec(past)
     assert await me(guarded, over) == 401
     assert (await refresh(guarded, over["refresh_token"])).status_code == 401
-    async with guarded.stores.database.write() as db:
+    async with guarded.resources.database.write() as db:
         await logins.begin(db, owner_id=LOCAL_USER_ID, seconds=-1)
         assert await logins.forget_expired(db) >= 1
         assert len((await db.exec(select(Login))).all()) == 1
@@ -300,13 +300,13 @@ async def test_of_two_changes_at_once_one_is_made_and_no_login_outlives_it(door:
     )
     changed = [answer for answer in answers[:2] if answer.status_code == 200]
     assert len(changed) == 1, [answer.text for answer in answers]
-    async with door.stores.database.read() as db:
+    async with door.resources.database.read() as db:
         assert len((await db.exec(select(Login))).all()) == 1
     assert await me(door, changed[0].json()) == 200
 
 
 async def disable(live: Live, username: str) -> None:
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         await db.exec(update(User).where(col(User.username) == username).values(disabled=True))
 
 
@@ -393,9 +393,9 @@ async def test_the_right_password_is_not_counted(door: Live) -> None:
 
 async def test_an_address_can_sign_in_sixty_times_a_minute_with_whatever_password(door: Live) -> None:
     await register(door, "ann")
-    while await door.stores.limits.hit(SIGN_INS_FROM_AN_ADDRESS, "127.0.0.1") is None:
+    while await door.resources.limits.hit(SIGN_INS_FROM_AN_ADDRESS, "127.0.0.1") is None:
         pass
-    turn = door.stores.passwords.turn
+    turn = door.resources.passwords.turn
     async with turn, turn:  # nobody could hash now
         for password in (PASSWORD, "wrong horse"):
             refused = await try_login(door, "ann", password)
@@ -406,7 +406,7 @@ async def test_an_address_can_sign_in_sixty_times_a_minute_with_whatever_passwor
 async def test_the_right_password_counts_as_a_sign_in(door: Live) -> None:
     await register(door, "ann")
     for _ in range(SIGN_INS_FROM_AN_ADDRESS.amount - 1):
-        await door.stores.limits.hit(SIGN_INS_FROM_AN_ADDRESS, "127.0.0.1")
+        await door.resources.limits.hit(SIGN_INS_FROM_AN_ADDRESS, "127.0.0.1")
     answers = [(await try_login(door, "ann")).status_code for _ in range(6)]
     assert answers[0] == 200
     assert 429 in answers
@@ -414,21 +414,21 @@ async def test_the_right_password_counts_as_a_sign_in(door: Live) -> None:
 
 async def test_a_user_has_a_hundred_logins_and_one_more_ends_the_one_that_would_end_first(door: Live) -> None:
     ann, bob = UUID((await register(door, "ann"))["id"]), UUID((await register(door, "bob"))["id"])
-    async with door.stores.database.write() as db:
+    async with door.resources.database.write() as db:
         others = [await logins.begin(db, owner_id=bob, seconds=1_000) for _ in range(3)]
         begun = [await logins.begin(db, owner_id=ann, seconds=2_000 + number) for number in range(logins.MOST)]
         short = await logins.begin(db, owner_id=ann, seconds=1_000)
     begun[1] = await renewed(door, begun[1])
-    async with door.stores.database.write() as db:
+    async with door.resources.database.write() as db:
         last = [await logins.begin(db, owner_id=ann, seconds=9_000) for _ in range(2)]
-    async with door.stores.database.read() as db:
+    async with door.resources.database.read() as db:
         left = set((await db.exec(select(Login.id))).all())
     assert left == {login.id for login in (*others, *begun[1:2], *begun[3:], *last)}
     assert short.id not in left  # it was good until others came
 
 
 async def renewed(live: Live, login: Login) -> Login:
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         new = await logins.renew(
             db, owner_id=login.owner_id, login_id=login.id, refresh_id=login.refresh_id, seconds=5_000
         )
@@ -466,14 +466,14 @@ async def test_an_address_can_guess_thirty_times_a_minute_and_only_a_trusted_pro
         assert (await guess("203.0.113.8", next(numbers))).status_code == 401
         assert (await guess("2001:db8::1", next(numbers))).status_code == 401
         for _ in range(31):
-            await live.stores.limits.hit(password_check.FAILURES_FROM_AN_ADDRESS, "2001:db8::/64")
+            await live.resources.limits.hit(password_check.FAILURES_FROM_AN_ADDRESS, "2001:db8::/64")
         assert (await guess("2001:db8::ffff", next(numbers))).status_code == 429
         assert (await guess("2001:db8:0:1::1", next(numbers))).status_code == 401
 
 
 async def test_without_a_trusted_proxy_nobody_says_where_they_are(door: Live) -> None:
     for _ in range(31):
-        await door.stores.limits.hit(password_check.FAILURES_FROM_AN_ADDRESS, "127.0.0.1")
+        await door.resources.limits.hit(password_check.FAILURES_FROM_AN_ADDRESS, "127.0.0.1")
     body = {"username": "ann", "password": PASSWORD}
     answer = await door.http.post(f"{AUTH}/login", json=body, headers={"X-Forwarded-For": "203.0.113.9"})
     assert answer.status_code == 429
@@ -486,7 +486,7 @@ async def test_api_processes_count_together_and_redis_learns_no_name(
     await until_refused(lambda: try_login(door, "ann-of-the-hills", "wrong horse"), 9)
     async with live_parley(guarded_settings, audio_pool, work=False, clean_queue=False) as other:
         assert (await try_login(other, "ann-of-the-hills")).status_code == 429
-    keys = [key.decode() for key in await door.stores.queue.redis.keys(f"{COUNTED}:*")]
+    keys = [key.decode() for key in await door.resources.queue.redis.keys(f"{COUNTED}:*")]
     assert keys
     assert not [key for key in keys if "hills" in key or "127.0.0.1" in key]
 
@@ -514,10 +514,10 @@ async def test_an_old_hash_is_renewed_by_the_password(door: Live) -> None:
     weak = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8_192, parallelism=1),)).hash(PASSWORD)
 
     async def kept() -> str | None:
-        async with door.stores.database.read() as db:
+        async with door.resources.database.read() as db:
             return (await db.exec(select(User.password_hash).where(User.username == "ann"))).one()
 
-    async with door.stores.database.write() as db:
+    async with door.resources.database.write() as db:
         await db.exec(update(User).where(col(User.username) == "ann").values(password_hash=weak))
     assert (await try_login(door, "ann", "wrong horse")).status_code == 401
     assert await kept() == weak
@@ -562,17 +562,21 @@ async def test_a_stranger_is_answered_before_the_body_and_open_paths_are_open(do
 
 async def test_the_worker_sweeps_logins(guarded_settings: Settings, audio_pool: AudioPool) -> None:
     async with live_parley(guarded_settings, audio_pool, work=False) as live:
-        async with live.stores.database.write() as db:
+        async with live.resources.database.write() as db:
             await logins.begin(db, owner_id=LOCAL_USER_ID, seconds=-1)
         stopping = asyncio.Event()
         working = asyncio.create_task(
             serve_worker(
-                guarded_settings, live.stores.queue, stopping=stopping, audio=audio_pool, database=live.stores.database
+                guarded_settings,
+                live.resources.queue,
+                stopping=stopping,
+                audio=audio_pool,
+                database=live.resources.database,
             )
         )
         try:
             for _ in range(200):
-                async with live.stores.database.read() as db:
+                async with live.resources.database.read() as db:
                     left = (await db.exec(select(Login))).all()
                 if not left:
                     break
@@ -585,7 +589,7 @@ async def test_the_worker_sweeps_logins(guarded_settings: Settings, audio_pool: 
 
 async def test_accounts_are_not_made_by_the_dozen(door: Live) -> None:
     await register(door, "ann")
-    while await door.stores.limits.hit(REGISTRATIONS_FROM_AN_ADDRESS, "127.0.0.1") is None:
+    while await door.resources.limits.hit(REGISTRATIONS_FROM_AN_ADDRESS, "127.0.0.1") is None:
         pass
     refused = await door.http.post(f"{AUTH}/register", json={"username": "bob", "password": PASSWORD})
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")

@@ -44,7 +44,7 @@ class LongJobs:
             answer = await self.live.http.get(path, **options)
         assert answer.status_code < 400, answer.text
         rows: list[Any] = []
-        async with self.live.stores.database.read() as db:
+        async with self.live.resources.database.read() as db:
             connection = await db.connection()
             for sent in visits.sent:
                 rows += (await connection.exec_driver_sql(sent.sql, sent.parameters)).all()
@@ -52,7 +52,7 @@ class LongJobs:
 
 
 async def claimed(live: Live, job_id: str) -> Turn:
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         claim = await leases.claim(db, job_id=UUID(job_id), worker_id=uuid4(), lease_s=600)
         assert claim
         return await turns.load(db, claim, history=20)
@@ -70,7 +70,7 @@ async def long_turn(live: Live, session_id: str) -> Turn:
         {"id": uuid7(), "job_id": turn.job.id, "name": f"speak/{n}", "blob_id": blob["id"], "input_hash": "0", **done}
         for n, blob in enumerate(blobs, start=1)
     ]
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         await steps.save_reply(db, turn, text=TEXT, language="en", done=StepDone("reply", 1), spoken={})
         await db.exec(insert(table(Blob)), params=blobs)
         await db.exec(insert(table(Step)).values(started_at=db_now()), params=rows[::-1])
@@ -83,7 +83,7 @@ async def jobs(parley_without_worker: Live) -> LongJobs:
     session_id = (await live.session())["id"]
     for _ in range(LIST - 1):
         turn = await long_turn(live, session_id)
-        async with live.stores.database.write() as db:
+        async with live.resources.database.write() as db:
             await leases.fence(db, turn.claim)
             await leases.fail(db, turn.claim, AppError("It broke."))
     return LongJobs(live, session_id, await long_turn(live, session_id))
@@ -103,7 +103,7 @@ async def test_it_shows_its_first_200_steps_in_order_and_their_number(jobs: Long
 async def test_its_text_is_read_once_and_not_once_a_step(jobs: LongJobs, how: str) -> None:
     if how != "admin":
         await jobs.live.http.post(f"{jobs.path}/cancel")
-        async with jobs.live.stores.database.write() as db:
+        async with jobs.live.resources.database.write() as db:
             await leases.cancelled(db, jobs.turn.claim)
     headers = {"stale etag": {"If-None-Match": '"0-0"'}, "wait": {"Prefer": "wait=9"}}.get(how, {})
     path = {"events": f"{jobs.path}/events", "admin": jobs.path.replace("/job", "/admin/job")}.get(how, jobs.path)
@@ -138,7 +138,7 @@ async def test_a_list_leaves_steps_out_unless_it_is_asked_for_them(jobs: LongJob
 async def test_what_a_cancel_answers_and_what_events_tell_is_as_short(jobs: LongJobs) -> None:
     cancelled = await jobs.live.http.post(f"{jobs.path}/cancel")
     assert (len(cancelled.json()["steps"]), cancelled.json()["step_count"]) == (MOST_STEPS, STEPS)
-    async with jobs.live.stores.database.write() as db:
+    async with jobs.live.resources.database.write() as db:
         await leases.cancelled(db, jobs.turn.claim)
     told = await jobs.live.http.get(f"{jobs.path}/events")
     end = json.loads(next(line for line in told.text.splitlines() if line.startswith('data: {"id"'))[6:])
@@ -147,13 +147,13 @@ async def test_what_a_cancel_answers_and_what_events_tell_is_as_short(jobs: Long
 
 
 async def test_its_sentences_are_looked_for_a_few_at_a_time(jobs: LongJobs) -> None:
-    async with jobs.live.stores.database.read() as db:
+    async with jobs.live.resources.database.read() as db:
         found = await turns.spoken(db, job_id=jobs.turn.job.id, numbers=range(1_300, 1_400))
     assert set(found) == {f"speak/{n}" for n in range(1_300, STEPS)}
 
 
 async def test_an_attempt_that_goes_on_finds_every_step(jobs: LongJobs) -> None:
-    async with jobs.live.stores.database.read() as db:
+    async with jobs.live.resources.database.read() as db:
         again = jobs.turn.claim._replace(attempt=2)
         with recorded() as visits:
             turn = await turns.load(db, again, history=20)

@@ -48,7 +48,7 @@ async def test_a_job_whose_transcript_was_stored_without_a_limit_is_read_and_its
     long: Any = "x" * 50_000_000
     if stack == "servers":
         long = func.repeat("x", 50_000_000)
-    async with parley.stores.database.write() as db:
+    async with parley.resources.database.write() as db:
         await db.exec(update(Message).where(heard).values(text=long))
     job = (await parley.http.get(first["links"]["self"])).json()
     assert job["result"]["transcript"] == "x" * MAX_TEXT_CHARS

@@ -273,7 +273,7 @@ async def by_a_refresh_token_sent_twice(live: Live, _root: Headers, _user: Any, 
 
 async def by_one_login_too_many(live: Live, _root: Headers, user: Any, pair: Any) -> Way:
     async def end() -> None:
-        async with live.stores.database.write() as db:
+        async with live.resources.database.write() as db:
             for _ in range(logins.MOST):
                 await logins.begin(db, owner_id=UUID(user["id"]), seconds=10**7)
 
@@ -281,9 +281,9 @@ async def by_one_login_too_many(live: Live, _root: Headers, user: Any, pair: Any
 
 
 async def by_the_end_of_its_time(live: Live, _root: Headers, user: Any, _pair: Any) -> Way:
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         begun = await logins.begin(db, owner_id=UUID(user["id"]), seconds=3)
-    return Way({"Authorization": f"Bearer {jwt.access_token(live.stores.settings, begun)}"}, nothing)
+    return Way({"Authorization": f"Bearer {jwt.access_token(live.resources.settings, begun)}"}, nothing)
 
 
 async def by_a_revoked_key(live: Live, _root: Headers, _user: Any, pair: Any) -> Way:
@@ -327,7 +327,7 @@ async def assert_ends(live: Live, end: Callable[..., Awaitable[Way]]) -> None:
         assert answer is None or answer.is_success, answer.text
         for how in (await waits(), await streams()):
             assert (how.status, how.code) == (401, "unauthorized")
-    async with live.stores.database.read() as db:
+    async with live.resources.database.read() as db:
         assert (await db.exec(select(Job.status))).all() == ["queued"], "a job is its user's, whatever submitted it"
 
 
@@ -352,9 +352,9 @@ async def test_a_token_that_expires_lets_what_it_began_go_on(door: Live) -> None
     pair = await user_of(door)
     door.http.headers.update(bearer(pair))
     job = await door.text((await door.session())["id"])
-    async with door.stores.database.read() as db:
+    async with door.resources.database.read() as db:
         (its_login,) = (await db.exec(select(Login))).all()
-    short = {"Authorization": f"Bearer {jwt.access_token(door.stores.settings, its_login, seconds=1)}"}
+    short = {"Authorization": f"Bearer {jwt.access_token(door.resources.settings, its_login, seconds=1)}"}
     async with a_wait(Stage(door, short, "", job)) as waits:
         await until(lambda: status_of(door, short), 401)
         await asyncio.sleep(2 * CHECK_S)

@@ -93,7 +93,7 @@ async def test_the_checks_leave_nothing_behind(parley_without_worker: Live, tmp_
 
 
 async def keys(live: Live) -> list[bytes]:
-    return [key for key in await live.stores.queue.redis.keys("parley:*") if key != b"parley:queue"]
+    return [key for key in await live.resources.queue.redis.keys("parley:*") if key != b"parley:queue"]
 
 
 @EMBEDDED

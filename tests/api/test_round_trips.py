@@ -14,7 +14,7 @@ from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.errors import AppError
 from shared.models import BlobPurpose
-from shared.services.blob import Content
+from shared.services.blob import BlobContent
 from shared.services.job import lease as leases
 from shared.services.job import step as steps
 from shared.services.job import transitions as jobs
@@ -124,13 +124,13 @@ def filled(template: Any, world: dict[str, str]) -> Any:
 async def counting(live: Live) -> str:
     """The statement that counts the backlog: once a second, and not once a submit."""
     with recorded() as visits:
-        async with live.stores.database.read() as db:
+        async with live.resources.database.read() as db:
             await jobs.count_unfinished(db)
     return visits.sent[0].sql
 
 
 async def claimed(live: Live, job_id: str) -> Turn:
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         claim = await leases.claim(db, job_id=UUID(job_id), worker_id=uuid4(), lease_s=60)
         assert claim
         return await turns.load(db, claim, history=20)
@@ -140,8 +140,8 @@ async def spoken(live: Live, session_id: str, sentences: int) -> str:
     """A turn whose reply has so many sentences, as a worker saves it; the id of its job."""
     job_id: str = (await live.text(session_id, reply_audio=True))["id"]
     turn = await claimed(live, job_id)
-    content = Content("audio/mpeg", "mp3", 0.1, len(SOUND), "0" * 64)
-    async with live.stores.database.write() as db:
+    content = BlobContent("audio/mpeg", "mp3", 0.1, len(SOUND), "0" * 64)
+    async with live.resources.database.write() as db:
         await steps.save_reply(db, turn, text="At seven.", language="en", done=StepDone("reply", 1), spoken={})
         for number in range(sentences):
             blob = await steps.announce_sound(db, turn, purpose=BlobPurpose.SENTENCE)
@@ -150,7 +150,7 @@ async def spoken(live: Live, session_id: str, sentences: int) -> str:
         blob = await steps.announce_sound(db, turn, purpose=BlobPurpose.REPLY)
         assert turn.reply
         await steps.save_speech(db, turn, turn.reply, blob=blob, content=content)
-    await live.stores.blobs.put(blob.key, SOUND)
+    await live.resources.blobs.put(blob.key, SOUND)
     return job_id
 
 
@@ -184,7 +184,7 @@ async def failed(live: Live, session_id: str) -> str:
     """A job that has failed; its id."""
     job_id: str = (await live.text(session_id))["id"]
     turn = await claimed(live, job_id)
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         await leases.fence(db, turn.claim)
         await leases.fail(db, turn.claim, AppError("It broke."))
     return job_id
@@ -292,7 +292,7 @@ async def test_a_text_turn_is_three_transactions_however_much_was_said_before(
 @pytest.mark.parametrize("stack", ["servers"], indirect=True)
 async def test_a_submit_is_one_round_trip_to_redis(parley_without_worker: Live) -> None:
     live = parley_without_worker
-    redis, sessions = live.stores.queue.redis, [(await live.session())["id"] for _ in range(2)]
+    redis, sessions = live.resources.queue.redis, [(await live.session())["id"] for _ in range(2)]
 
     async def spent() -> tuple[int, int]:
         """How often Redis has found something on a connection, a pipeline at once, and the commands that it ran."""

@@ -141,7 +141,7 @@ async def test_what_was_spoken_of_a_lost_reply_serves_the_next_if_it_says_the_sa
     said = [call.text for call in fake.script.of("speech")]
     assert said == [FIRST, REST[0], "Now it goes on otherwise.", "And it ends."]
     assert [step["name"] for step in job["steps"]] == ["reply", "speak/1", "speak/2", "speak/3"]
-    async with parley.stores.database.read() as db:
+    async with parley.resources.database.read() as db:
         ready = (await db.exec(select(Blob.purpose).where(Blob.status == BlobStatus.READY))).all()
         usage = dict((await db.exec(select(Usage.step, Usage.characters))).all())
     assert ready == ["reply"]
@@ -155,4 +155,4 @@ async def test_no_more_sentences_are_spoken_at_a_time_than_allowed(parley: Live,
     fake.script.always("speech", Answer(delay_s=0.2))
     assert (await parley.done(await spoken(parley)))["status"] == "succeeded"
     assert fake.script.count("speech") == 15
-    assert fake.script.peak["speech"] == parley.stores.settings.tts_concurrency
+    assert fake.script.peak["speech"] == parley.resources.settings.tts_concurrency

@@ -266,7 +266,7 @@ async def test_a_cursor_is_taken_as_it_was_given_alone(parley_without_worker: Li
 async def test_what_was_stored_by_older_rules_is_still_shown(parley_without_worker: Live) -> None:
     live = parley_without_worker
     session = await live.session()
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         agent = await db.get_one(Agent, UUID(session["agent_id"]))
         agent.name, agent.languages, agent.language, agent.voices = "a\nb", ["xx"], "xx", {"xx": "\x1b"}
         agent.ai_chat = "offline/x"

@@ -22,9 +22,9 @@ BOUNDARY = "frontier"
 
 
 async def everything_stored(live: Live) -> tuple[list[Blob], list[Path]]:
-    async with live.stores.database.read() as db:
+    async with live.resources.database.read() as db:
         rows = list((await db.exec(select(Blob))).all())
-    folder = live.stores.settings.data_dir / "blobs"
+    folder = live.resources.settings.data_dir / "blobs"
     return rows, [path for path in folder.rglob("*") if path.is_file()]
 
 
@@ -160,7 +160,7 @@ def head_of(session: dict[str, Any]) -> bytes:
 
 async def test_a_declared_size_over_the_limit_is_refused_before_the_body_is_read(parley_without_worker: Live) -> None:
     live = parley_without_worker
-    limit = live.stores.settings.max_upload_bytes
+    limit = live.resources.settings.max_upload_bytes
     head = head_of(await live.session())
     answer, sent = await send_until_answered(live, head, f"Content-Length: {limit * 2}", limit * 2)
     assert b" 413 " in answer
@@ -171,7 +171,7 @@ async def test_a_declared_size_over_the_limit_is_refused_before_the_body_is_read
 
 async def test_a_file_over_the_limit_is_refused_without_reading_on(parley_without_worker: Live) -> None:
     live = parley_without_worker
-    limit = live.stores.settings.max_upload_bytes
+    limit = live.resources.settings.max_upload_bytes
     head = head_of(await live.session())
     answer, sent = await send_until_answered(live, head, "Transfer-Encoding: chunked", limit * 4)
     assert b" 413 " in answer
@@ -236,7 +236,7 @@ async def test_whose_session_it_is_is_told_before_the_file_is_sent(parley_withou
 async def test_everything_beside_the_file_counts_too(parley_without_worker: Live) -> None:
     live = parley_without_worker
     body = form(("session_id", None, (await live.session())["id"].encode()), ("file", "n.flac", NOTE.read_bytes()))
-    limit = live.stores.settings.max_upload_bytes
+    limit = live.resources.settings.max_upload_bytes
 
     async def chunks() -> AsyncIterator[bytes]:
         yield body

@@ -34,12 +34,12 @@ async def limited(guarded_settings: Settings, audio_pool: AudioPool, stack: str)
 async def sign_in(live: Live, name: str, **fields: Any) -> UUID:
     """Ask as this new user from now on."""
     live.http.headers.update(await live.sign_in(name, **fields))
-    async with live.stores.database.read() as db:
+    async with live.resources.database.read() as db:
         return (await db.exec(select(User.id).where(User.username == name))).one()
 
 
 async def count(live: Live, table: type[Blob | Job]) -> int:
-    async with live.stores.database.read() as db:
+    async with live.resources.database.read() as db:
         return (await db.exec(select(func.count(col(table.id))))).one()
 
 
@@ -103,7 +103,7 @@ async def test_sound_a_day_is_counted_when_it_is_known_and_nothing_is_made_of_wh
     session = (await live.session())["id"]
     first = await live.post_voice(session, NOTE)
     assert first.status_code == 202, first.text
-    async with live.stores.database.read() as db:
+    async with live.resources.database.read() as db:
         seconds = (await db.exec(select(Blob.duration_s))).one() or 0.0
     room = int(MINUTE_S // -(-seconds // 1))
     for _ in range(room - 1):
@@ -152,9 +152,9 @@ async def test_tokens_a_day_are_checked_at_every_submit(limited: Live) -> None:
     said = {"session_id": session, "text": "When is breakfast?"}
     key = {"Idempotency-Key": "said-1"}
     first = await live.http.post(f"{API}/message/text", json=said, headers=key)
-    await live.stores.user_limits.tokens_used(ann, 999)
+    await live.resources.user_limits.tokens_used(ann, 999)
     assert (await live.http.post(f"{API}/message/text", json=said)).status_code == 202
-    await live.stores.user_limits.tokens_used(ann, 500)
+    await live.resources.user_limits.tokens_used(ann, 500)
     jobs = await count(live, Job)
     for answer in (
         await live.http.post(f"{API}/message/text", json=said),

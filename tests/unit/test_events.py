@@ -5,7 +5,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from shared.redis.queue import PASS_BY_S, Queue, open_redis
-from shared.redis.wakes import JobEvents
+from shared.redis.wakes import JobWakes
 from shared.sql.effects import JobChanged
 from tests.services import RedisServer, private
 
@@ -21,7 +21,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_who_found_redis_away_tells_nothing_for_a_moment_and_then_it_is_looked_at() -> None:
     with private(RedisServer) as server:
         job_id, queue = uuid4(), Queue(open_redis(server.url))
-        events = JobEvents(queue.redis)
+        events = JobWakes(queue.redis)
         events.start()
         async with events.watch(job_id, for_end=True) as waiter:
             await until(lambda: events.listening)

@@ -9,7 +9,7 @@ import pytest
 from limits import RateLimitItemPerSecond
 from redis.asyncio import Redis
 
-from shared.redis.rate_limits import AWAY_S, PASS_BY_S, PREFIX, Limits, Rule, per_day, per_minute
+from shared.redis.rate_limits import AWAY_S, PASS_BY_S, PREFIX, RateLimits, Rule, per_day, per_minute
 from tests.services import RedisServer, private
 
 RULE = per_minute("guess", 5)
@@ -22,8 +22,8 @@ def server() -> Iterator[RedisServer]:
 
 
 @asynccontextmanager
-async def opened(url: str | None) -> AsyncIterator[Limits]:
-    limits = Limits(url)
+async def opened(url: str | None) -> AsyncIterator[RateLimits]:
+    limits = RateLimits(url)
     try:
         yield limits
     finally:
@@ -31,7 +31,7 @@ async def opened(url: str | None) -> AsyncIterator[Limits]:
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def limits(request: pytest.FixtureRequest, server: RedisServer) -> AsyncIterator[Limits]:
+async def limits(request: pytest.FixtureRequest, server: RedisServer) -> AsyncIterator[RateLimits]:
     async with opened(server.url if request.param == "redis" else None) as limits:
         if request.param == "redis":
             async with Redis.from_url(server.url) as redis:
@@ -41,7 +41,7 @@ async def limits(request: pytest.FixtureRequest, server: RedisServer) -> AsyncIt
         yield limits
 
 
-async def room(limits: Limits, rule: Rule, *names: str, cost: int = 1) -> int:
+async def room(limits: RateLimits, rule: Rule, *names: str, cost: int = 1) -> int:
     """How often it may be done."""
     for times in range(1_000):
         if await limits.hit(rule, *names, cost=cost) is not None:
@@ -49,33 +49,33 @@ async def room(limits: Limits, rule: Rule, *names: str, cost: int = 1) -> int:
     raise AssertionError("there is no limit")
 
 
-async def test_so_much_and_no_more_for_each_name(limits: Limits) -> None:
+async def test_so_much_and_no_more_for_each_name(limits: RateLimits) -> None:
     assert await room(limits, RULE, "ann") == 5
     assert await room(limits, RULE, "bob") == 5
     assert await limits.hit(RULE, "ann") is not None
     assert await limits.hit(per_minute("other", 5), "ann") is None
 
 
-async def test_names_are_told_apart_as_a_list(limits: Limits) -> None:
+async def test_names_are_told_apart_as_a_list(limits: RateLimits) -> None:
     assert await room(limits, RULE, "ann", "b") == 5
     assert await limits.test(RULE, "an", "nb") is None
 
 
-async def test_a_test_counts_nothing(limits: Limits) -> None:
+async def test_a_test_counts_nothing(limits: RateLimits) -> None:
     for _ in range(9):
         assert await limits.test(RULE, "ann") is None
     assert await room(limits, RULE, "ann") == 5
     assert await limits.test(RULE, "ann") is not None
 
 
-async def test_what_does_not_fit_is_not_counted(limits: Limits) -> None:
+async def test_what_does_not_fit_is_not_counted(limits: RateLimits) -> None:
     assert await limits.hit(RULE, "ann", cost=4) is None
     assert await limits.hit(RULE, "ann", cost=2) is not None
     assert await limits.hit(RULE, "ann", cost=9) is not None
     assert await limits.hit(RULE, "ann") is None
 
 
-async def test_the_wait_is_true(limits: Limits) -> None:
+async def test_the_wait_is_true(limits: RateLimits) -> None:
     rule = RateLimitItemPerSecond(3, 2, namespace="quick")
     for cost in (1, 2, 3):
         await room(limits, rule, "ann")
@@ -86,7 +86,7 @@ async def test_the_wait_is_true(limits: Limits) -> None:
         assert await limits.hit(rule, "ann", cost=cost) is None
 
 
-async def test_many_at_once_are_counted_one_by_one(limits: Limits) -> None:
+async def test_many_at_once_are_counted_one_by_one(limits: RateLimits) -> None:
     answers = await asyncio.gather(*(limits.hit(RULE, "ann") for _ in range(1_000)))
     assert answers.count(None) == 5
 

@@ -11,7 +11,7 @@ from shared.errors import Unavailable
 from shared.process import outage
 from shared.process.outage import Outage, first_line, quietly
 from shared.redis.queue import Queue, open_redis
-from shared.redis.wakes import JobEvents
+from shared.redis.wakes import JobWakes
 from shared.sql.database import Database
 from shared.storage import Storage
 from tests.services import RedisServer, private
@@ -94,7 +94,7 @@ async def test_each_store_says_once_why_it_is_away_and_where_without_the_passwor
 async def test_a_redis_that_comes_back_is_told_by_whoever_listens() -> None:
     with private(RedisServer) as server, capture_logs() as lines:
         queue = Queue(open_redis(server.url))
-        listening = JobEvents(queue.redis, queue.outage)
+        listening = JobWakes(queue.redis, queue.outage)
         listening.start()
         while not listening.listening:
             await asyncio.sleep(0.05)

@@ -46,7 +46,7 @@ from shared.services.job import transitions as jobs
 from shared.services.job import turn as turns
 from shared.services.job import view as job_view
 from shared.services.job.lease import Claim
-from shared.services.job.step import Reply
+from shared.services.job.step import TurnReply
 from shared.services.job.turn import StepDone, Turn, Used
 from shared.services.message import Submission
 from shared.services.page import PageRequest
@@ -63,7 +63,7 @@ SMALL = {name for name, index in INDEXES.items() if index.dialect_options["sqlit
 
 AGENTS, SESSIONS, FINISHED, WAITING = 1_000, 2_000, 20_000, 4_000
 OWNER: dict[str, Any] = {"owner_id": LOCAL_USER_ID}
-CONTENT = blobs.Content("audio/mpeg", "mp3", 1.0, 3, "0" * 64)
+CONTENT = blobs.BlobContent("audio/mpeg", "mp3", 1.0, 3, "0" * 64)
 
 
 class nth(FunctionElement[UUID]):  # noqa: N801 - reads as the SQL function it is
@@ -224,7 +224,9 @@ class Flows:
             read = await turns.load_many(db, claims, history=20)
         done = StepDone("reply", 1, "openai", "chat", "0", Used(input_tokens=1))
         async with self._database.write() as db:
-            assert len(await steps.save_replies(db, [Reply(turn, "At 7.", "de", done) for turn in read])) == len(read)
+            assert len(await steps.save_replies(db, [TurnReply(turn, "At 7.", "de", done) for turn in read])) == len(
+                read
+            )
 
     async def a_spoken_turn(self, job_id: UUID) -> None:
         """In its second attempt, which looks for what the first one has left."""
@@ -279,7 +281,7 @@ class Flows:
             await reaper.dispatch_due(db)
             await blobs.give_up(db)
             await blobs.sweepable(db)
-            await blobs.forget(db, [number(4_000)])
+            await blobs.purge(db, [number(4_000)])
             await keys.forget_old(db)
 
     async def deletions(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import TooMany
 from shared.models import LOCAL_USER_ID
-from shared.redis.rate_limits import AWAY_S, Limits
+from shared.redis.rate_limits import AWAY_S, RateLimits
 from shared.services.user import LOCAL, Account
 from shared.user_limits import UserLimits
 from tests.services import RedisServer, private
@@ -21,7 +21,7 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[UserLimits]:
     url = request.getfixturevalue("redis") if request.param == "redis" else None
     if url is None and (left := 60 - time.time() % 60) < 2:
         await asyncio.sleep(left)  # memory's minutes are the clock's
-    limits = Limits(url)
+    limits = RateLimits(url)
     yield UserLimits(limits)
     await limits.close()
 
@@ -87,7 +87,7 @@ async def test_tokens_are_counted_be_they_more_than_were_left(limits: UserLimits
 
 async def test_what_has_no_limit_does_not_ask_redis() -> None:
     with private(RedisServer) as server:
-        limits = Limits(server.url)
+        limits = RateLimits(server.url)
         of_users = UserLimits(limits)
         server.stall()
         began = time.monotonic()
@@ -103,7 +103,7 @@ async def test_what_has_no_limit_does_not_ask_redis() -> None:
 @pytest.mark.parametrize("how", ["paused", "gone"])
 async def test_limits_hold_in_each_process_while_redis_is_away(how: str) -> None:
     with private(RedisServer) as server:
-        limits = Limits(server.url)
+        limits = RateLimits(server.url)
         of_users = UserLimits(limits)
         account = Account(uuid4(), requests_per_minute=2, audio_minutes_per_day=1, tokens_per_day=10)
         if how == "paused":

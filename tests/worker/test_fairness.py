@@ -34,13 +34,13 @@ async def live(settings: Settings, audio_pool: AudioPool, fake: FakeOpenAI) -> A
     async with AsyncExitStack() as stack:
         parley = await stack.enter_async_context(live_parley(wanted, audio_pool))
         stopping = asyncio.Event()
-        queue = parley.stores.queue
+        queue = parley.resources.queue
         if wanted.redis_url:
             queue = Queue(open_redis(wanted.redis_url.get_secret_value()))
             stack.push_async_callback(queue.close)
         more = serve_worker(
-            wanted, queue, stopping=stopping, audio=audio_pool, database=parley.stores.database,
-            limits=parley.stores.limits,
+            wanted, queue, stopping=stopping, audio=audio_pool, database=parley.resources.database,
+            limits=parley.resources.limits,
         )  # fmt: skip
         second = asyncio.create_task(more)
         try:
@@ -93,15 +93,15 @@ async def started(database: Database, job_ids: list[str]) -> list[datetime]:
 
 async def begun_between(live: Live, many: list[str], late: str) -> int:
     """How many of the jobs began after the late one was there, and before it began."""
-    async with live.stores.database.read() as db:
+    async with live.resources.database.read() as db:
         row = (await db.exec(select(Job).where(Job.id == UUID(late)))).one()
     assert row.started_at
-    return sum(row.created_at < at < row.started_at for at in await started(live.stores.database, many))
+    return sum(row.created_at < at < row.started_at for at in await started(live.resources.database, many))
 
 
 async def all_places_taken(live: Live, many: list[str]) -> None:
     for _ in range(1_000):
-        if len(await started(live.stores.database, many)) >= PLACES * WORKERS:
+        if len(await started(live.resources.database, many)) >= PLACES * WORKERS:
             return
         await asyncio.sleep(0.02)
     raise AssertionError("nobody works")
@@ -115,7 +115,7 @@ async def test_whatever_one_account_has_queued_another_gets_one_of_the_next_plac
         (late,) = await second.say(1)
         await second.done(late)
         assert await begun_between(live, many, late) < PLACES * WORKERS, "those that begin in the same moment"
-        assert len(await started(live.stores.database, many)) < len(many)
+        assert len(await started(live.resources.database, many)) < len(many)
 
 
 async def test_accounts_with_many_some_and_one_job_are_served_side_by_side(live: Live) -> None:
@@ -133,8 +133,8 @@ async def test_after_redis_has_lost_everything_accounts_still_take_turns_and_no_
     many = await first.say(40)
     await all_places_taken(live, many)
     (late,) = await second.say(1)
-    await live.stores.queue.redis.flushall()
-    assert not await live.stores.queue.redis.zcard(QUEUE)
+    await live.resources.queue.redis.flushall()
+    assert not await live.resources.queue.redis.zcard(QUEUE)
     await second.done(late)
     assert await begun_between(live, many, late) <= PLACES * WORKERS, "the first that are sent again begin together"
     for job_id in many:

@@ -11,41 +11,41 @@ from sqlmodel import col, select, update
 from shared.models import POISON_LEASES, Job, JobStatus, Message, MessageRole, Session, Step, Usage
 from shared.services.job import lease as leases
 from shared.services.job.lease import LeaseLostError
-from shared.services.job.step import Reply
+from shared.services.job.step import TurnReply
 from shared.services.job.turn import StepDone, Turn, Used
 from tests.factories import make_job
 from tests.statements import recorded
-from worker.resources import Worker
+from worker.context import WorkerContext
 
 servers = pytest.mark.parametrize("stack", ["servers"], indirect=True)
 
 
-async def queued(worker: Worker, number: int) -> list[Job]:
+async def queued(worker: WorkerContext, number: int) -> list[Job]:
     """So many jobs, each of a session of its own."""
     async with worker.database.write() as db:
         return [await make_job(db) for _ in range(number)]
 
 
-async def claimed(worker: Worker, number: int) -> list[Turn]:
+async def claimed(worker: WorkerContext, number: int) -> list[Turn]:
     """So many turns, claimed in one transaction."""
     asked = await queued(worker, number)
     turns = await asyncio.gather(*[worker.claims.take(job.id) for job in asked])
     return [turn for turn in turns if turn]
 
 
-async def put(worker: Worker, job_id: UUID, **values: Any) -> None:
+async def put(worker: WorkerContext, job_id: UUID, **values: Any) -> None:
     async with worker.database.write() as db:
         await db.exec(update(Job).where(col(Job.id) == job_id).values(**values))
 
 
-async def save(worker: Worker, turns: Sequence[Turn]) -> list[bool]:
+async def save(worker: WorkerContext, turns: Sequence[Turn]) -> list[bool]:
     """Save a reply to each in the same moment; whether it was."""
     done = StepDone("reply", 5, "openai", "chat", "0", Used(input_tokens=11, output_tokens=7))
-    replies = [Reply(turn, f"Reply {number}.", "en", done) for number, turn in enumerate(turns)]
+    replies = [TurnReply(turn, f"Reply {number}.", "en", done) for number, turn in enumerate(turns)]
     return await asyncio.gather(*[worker.replies.save(reply) for reply in replies])
 
 
-async def written(worker: Worker) -> dict[UUID, tuple[JobStatus, list[str], int, int]]:
+async def written(worker: WorkerContext) -> dict[UUID, tuple[JobStatus, list[str], int, int]]:
     """The state of each job, its replies, and how many steps and usages it has."""
     async with worker.database.read() as db:
         found = {}
@@ -58,7 +58,7 @@ async def written(worker: Worker) -> dict[UUID, tuple[JobStatus, list[str], int,
     return found
 
 
-async def test_jobs_asked_for_in_the_same_moment_are_claimed_in_one_transaction(worker: Worker) -> None:
+async def test_jobs_asked_for_in_the_same_moment_are_claimed_in_one_transaction(worker: WorkerContext) -> None:
     asked = await queued(worker, 5)
     with recorded() as visits:
         turns = await asyncio.gather(*[worker.claims.take(job.id) for job in asked])
@@ -69,13 +69,13 @@ async def test_jobs_asked_for_in_the_same_moment_are_claimed_in_one_transaction(
     )  # the locks, the claim, the turns, what was said before each
 
 
-async def test_a_job_that_is_asked_for_twice_is_run_once(worker: Worker) -> None:
+async def test_a_job_that_is_asked_for_twice_is_run_once(worker: WorkerContext) -> None:
     (job, other) = await queued(worker, 2)
     turns = await asyncio.gather(*[worker.claims.take(job_id) for job_id in (job.id, other.id, job.id)])
     assert [turn is not None for turn in turns] == [True, True, False]
 
 
-async def test_a_session_has_one_running_job_however_many_are_asked_for(worker: Worker) -> None:
+async def test_a_session_has_one_running_job_however_many_are_asked_for(worker: WorkerContext) -> None:
     async with worker.database.write() as db:
         first = await make_job(db)
         session = await db.get_one(Session, first.session_id)
@@ -84,7 +84,7 @@ async def test_a_session_has_one_running_job_however_many_are_asked_for(worker: 
     assert [turn is not None for turn in turns] == [False, False, False, True]
 
 
-async def test_one_that_can_not_be_had_keeps_none_of_the_others_back(worker: Worker) -> None:
+async def test_one_that_can_not_be_had_keeps_none_of_the_others_back(worker: WorkerContext) -> None:
     """A second suspect breaks the statement that claims them all."""
     suspects, fresh = await queued(worker, 2), await queued(worker, 3)
     for job in suspects:
@@ -95,7 +95,7 @@ async def test_one_that_can_not_be_had_keeps_none_of_the_others_back(worker: Wor
 
 
 @servers
-async def test_nobody_waits_for_a_job_that_somebody_has_locked(worker: Worker) -> None:
+async def test_nobody_waits_for_a_job_that_somebody_has_locked(worker: WorkerContext) -> None:
     locked, *free = await queued(worker, 4)
     async with worker.database.write() as db:
         await db.exec(select(Job).where(Job.id == locked.id).with_for_update())
@@ -105,7 +105,7 @@ async def test_nobody_waits_for_a_job_that_somebody_has_locked(worker: Worker) -
     assert await waiting
 
 
-async def test_replies_ready_in_the_same_moment_are_saved_in_one_transaction(worker: Worker) -> None:
+async def test_replies_ready_in_the_same_moment_are_saved_in_one_transaction(worker: WorkerContext) -> None:
     turns = await claimed(worker, 5)
     with recorded() as visits:
         assert await save(worker, turns) == [True] * 5
@@ -116,7 +116,7 @@ async def test_replies_ready_in_the_same_moment_are_saved_in_one_transaction(wor
     }
 
 
-async def test_only_what_is_still_ours_is_saved(worker: Worker) -> None:
+async def test_only_what_is_still_ours_is_saved(worker: WorkerContext) -> None:
     """Beside others that are: one that was asked to stop, and one that another worker has by now."""
     good, stopped, stolen = await claimed(worker, 3)
     await put(worker, stopped.job.id, cancel_requested=True)
@@ -130,7 +130,7 @@ async def test_only_what_is_still_ours_is_saved(worker: Worker) -> None:
     }
 
 
-async def test_the_token_of_another_job_does_not_open_the_fence(worker: Worker) -> None:
+async def test_the_token_of_another_job_does_not_open_the_fence(worker: WorkerContext) -> None:
     """Jobs that were claimed together share a token: an older claim of one of them is no claim any more."""
     one, other = await claimed(worker, 2)
     assert one.claim.token == other.claim.token
@@ -144,14 +144,14 @@ async def test_the_token_of_another_job_does_not_open_the_fence(worker: Worker) 
 
 
 @servers
-async def test_nobody_waits_for_a_session_that_somebody_has_locked(worker: Worker) -> None:
+async def test_nobody_waits_for_a_session_that_somebody_has_locked(worker: WorkerContext) -> None:
     locked, *free = await claimed(worker, 3)
     async with worker.database.write() as db:
         await db.exec(select(Session).where(Session.id == locked.session.id).with_for_update())
         assert await save(worker, [locked, *free]) == [False, True, True]
 
 
-async def test_each_sessions_next_job_is_sent(worker: Worker) -> None:
+async def test_each_sessions_next_job_is_sent(worker: WorkerContext) -> None:
     turns = await claimed(worker, 3)
     async with worker.database.write() as db:
         following = [await make_job(db, turn.session) for turn in turns]
@@ -161,7 +161,7 @@ async def test_each_sessions_next_job_is_sent(worker: Worker) -> None:
         assert set((await db.exec(sent)).all()) == {job.id for job in following}
 
 
-async def test_a_deleted_turn_keeps_none_of_the_others_back(worker: Worker) -> None:
+async def test_a_deleted_turn_keeps_none_of_the_others_back(worker: WorkerContext) -> None:
     gone, *others = await queued(worker, 3)
     async with worker.database.write() as db:
         await db.exec(update(Message).where(col(Message.job_id) == gone.id).values(role=MessageRole.ASSISTANT))

@@ -16,9 +16,9 @@ from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import API, Live, live_parley
 from tests.locks import database_locked
+from worker.context import open_worker
 from worker.main import serve
 from worker.reconciler import Sight, sweep
-from worker.resources import open_worker
 
 
 @pytest.mark.parametrize("stack", ["servers"], indirect=True)
@@ -27,8 +27,8 @@ async def test_a_wiped_redis_loses_no_message(
 ) -> None:
     live = parley_without_worker
     queued = [await live.text((await live.session())["id"]) for _ in range(5)]
-    await live.stores.queue.redis.flushall()
-    async with live.stores.database.write() as db:  # as if they had been sent a while ago
+    await live.resources.queue.redis.flushall()
+    async with live.resources.database.write() as db:  # as if they had been sent a while ago
         await db.exec(update(Job).values(dispatched_at=db_now(-60)))
     stopping = asyncio.Event()
     assert settings.redis_url
@@ -45,16 +45,16 @@ async def test_bytes_of_a_deleted_session_are_swept(parley: Live, fake: FakeOpen
     session = await parley.session()
     await parley.done(await parley.voice(session["id"], SAMPLES / "en_13.flac"))
     await parley.http.delete(f"{API}/session/{session['id']}")
-    async with parley.stores.database.write() as db:
+    async with parley.resources.database.write() as db:
         tombstones = (await db.exec(select(Blob))).all()
         assert len(tombstones) >= 3
         await db.exec(update(Blob).values(updated_at=db_now(-blobs.TOMBSTONE_S - 1)))
 
-    async with open_worker(parley.stores.settings, parley.stores.queue, parley.stores.audio) as worker:
+    async with open_worker(parley.resources.settings, parley.resources.queue, parley.resources.audio) as worker:
         await sweep(worker)
-    folder = parley.stores.settings.data_dir / "blobs"
+    folder = parley.resources.settings.data_dir / "blobs"
     assert [path for path in folder.rglob("*") if path.is_file()] == []
-    async with parley.stores.database.read() as db:
+    async with parley.resources.database.read() as db:
         assert (await db.exec(select(Blob))).all() == []
     assert fake.script.count("chat") == 1
 
@@ -98,26 +98,26 @@ async def test_a_database_away_for_longer_than_a_lease_costs_no_second_call(
 
 
 async def test_a_blob_that_can_not_be_deleted_keeps_nobody_waiting(parley: Live) -> None:
-    async with parley.stores.database.write() as db:
+    async with parley.resources.database.write() as db:
         stuck, *others = [
             await blobs.add(db, owner_id=LOCAL_USER_ID, session_id=None, purpose=BlobPurpose.UPLOAD) for _ in range(3)
         ]
     for blob in others:
-        await parley.stores.blobs.put(blob.key, b"sound")
-    folder = parley.stores.settings.data_dir / "blobs"
+        await parley.resources.blobs.put(blob.key, b"sound")
+    folder = parley.resources.settings.data_dir / "blobs"
     (folder / stuck.key / "something").mkdir(parents=True)  # no file, so it can't be removed as one
-    async with parley.stores.database.write() as db:
+    async with parley.resources.database.write() as db:
         old = {"status": BlobStatus.DELETED, "updated_at": db_now(-blobs.TOMBSTONE_S - 1)}
         await db.exec(update(Blob).values(**old))
         await db.exec(update(Blob).where(col(Blob.id) == stuck.id).values(updated_at=db_now(-blobs.TOMBSTONE_S)))
-    async with open_worker(parley.stores.settings, parley.stores.queue, parley.stores.audio) as worker:
+    async with open_worker(parley.resources.settings, parley.resources.queue, parley.resources.audio) as worker:
         await sweep(worker)
-    async with parley.stores.database.read() as db:
+    async with parley.resources.database.read() as db:
         assert (await db.exec(select(Blob.id))).all() == [stuck.id]
 
 
 async def test_an_entry_that_is_not_ours_ends_no_worker(parley: Live) -> None:
-    redis = parley.stores.queue.redis
+    redis = parley.resources.queue.redis
     await redis.zadd(QUEUE, {"foreign": 1})
     for _ in range(200):
         if not await redis.zcard(QUEUE):

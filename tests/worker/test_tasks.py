@@ -14,7 +14,7 @@ from tests.fakes.openai_script import Answer
 from tests.fakes.openai_server import FakeOpenAI
 from tests.live import live_parley
 from tests.locks import database_locked
-from worker.resources import Worker
+from worker.context import WorkerContext
 from worker.run_job import run_job
 
 
@@ -47,13 +47,13 @@ async def test_a_cancel_is_not_forgotten_when_the_worker_stops(
     assert job.status == JobStatus.CANCELLED
 
 
-async def stored(worker: Worker) -> Job:
+async def stored(worker: WorkerContext) -> Job:
     async with worker.database.read() as db:
         return (await db.exec(select(Job))).one()
 
 
 async def test_a_worker_that_is_stopped_while_it_claims_hands_the_job_back_unused(
-    worker: Worker, settings: Settings
+    worker: WorkerContext, settings: Settings
 ) -> None:
     async with worker.database.write() as db:
         job = await make_job(db)
@@ -68,7 +68,7 @@ async def test_a_worker_that_is_stopped_while_it_claims_hands_the_job_back_unuse
     assert (job.attempt, job.lease_token) == (1, None)
 
 
-async def test_a_turn_that_cannot_be_read_fails_and_does_not_come_back(worker: Worker) -> None:
+async def test_a_turn_that_cannot_be_read_fails_and_does_not_come_back(worker: WorkerContext) -> None:
     async with worker.database.write() as db:
         job = await make_job(db)
         connection = await db.connection()

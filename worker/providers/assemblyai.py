@@ -11,7 +11,7 @@ from openai import AsyncStream
 
 from shared.errors import Upstream
 from shared.provider_presets import checked_key
-from worker.providers.base import Audio, Limits, Transcript
+from worker.providers.base import Audio, InputLimits, Transcript
 from worker.providers.client import Timeouts, ask_object, open_client
 from worker.providers.failures import FAILED, NO_QUOTA, REJECTED, TRANSCRIPT_TOO_LONG, failure, told_as_upstream
 from worker.providers.languages import iso_language
@@ -25,7 +25,7 @@ SOUND = {
     "3ga", "8svx", "aac", "ac3", "aif", "aiff", "alac", "amr", "ape", "au", "dss", "flv", "m4b", "m4p", "m4r", "mogg",
     "oga", "opus", "qcp", "tta", "voc", "wma", "wv",
 }  # fmt: skip
-LIMITS = Limits(Limits().extensions | SOUND | VIDEO, max_s=36_000.0, max_bytes=2_200_000_000)
+LIMITS = InputLimits(InputLimits().extensions | SOUND | VIDEO, max_s=36_000.0, max_bytes=2_200_000_000)
 # What the reason of a failed transcript says; it has no code.
 _SILENT = re.compile(r"no spoken audio|too short", re.IGNORECASE)
 _NO_SOUND = re.compile(r"transcod|contain audio|corrupt|not supported|unsupported", re.IGNORECASE)

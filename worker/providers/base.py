@@ -66,7 +66,7 @@ class Speech:
 
 
 @dataclass(frozen=True)
-class Limits:
+class InputLimits:
     """What one transcription call takes: file extensions as they come, seconds and bytes."""
 
     extensions: frozenset[str] = field(
@@ -104,7 +104,7 @@ class ChatProvider(Provider, Protocol):
 class SpeechToText(Provider, Protocol):
     """Hears voice notes."""
 
-    limits: Limits
+    limits: InputLimits
 
     async def transcribe(self, audio: Audio, *, model: str, languages: Sequence[str]) -> Transcript:
         """Return what was said; `languages` (ISO 639-1) are hints, the likeliest first. Raises `Upstream`."""

@@ -8,7 +8,7 @@ from openai import AsyncStream
 
 from shared.blank_text import is_blank
 from worker.providers.base import ChatUsage
-from worker.providers.chat_chunk import BROKEN, Said, finish_reason_of, said_in, tokens_in
+from worker.providers.chat_chunk import BROKEN, ChunkText, finish_reason_of, said_in, tokens_in
 from worker.providers.chat_stream import ChatStream
 from worker.providers.client import Timeouts
 from worker.providers.failures import (
@@ -42,7 +42,7 @@ async def streamed(
     thinkers: Thinkers,
 ) -> AsyncGenerator[str]:
     """Yield a reply piece by piece and fill `usage`; one without an end or without words is a failure (`Upstream`)."""
-    reply = Reply(usage, model, thinkers)
+    reply = ChatReply(usage, model, thinkers)
     clock = asyncio.get_running_loop().time
     end = clock() + timeouts.total_s
     due = min(clock() + timeouts.until_first_byte(), end)
@@ -72,7 +72,7 @@ async def streamed(
         raise failure(kind, provider=provider, model=model)
 
 
-async def _next_chunk(stream: AsyncStream[object], reply: "Reply", due: float) -> object:
+async def _next_chunk(stream: AsyncStream[object], reply: "ChatReply", due: float) -> object:
     """None when the stream is over. Once the reply is complete, what fails after it does not matter."""
     allow(stream.response, MAX_EVENT_BYTES)
     try:
@@ -84,7 +84,7 @@ async def _next_chunk(stream: AsyncStream[object], reply: "Reply", due: float) -
         raise
 
 
-class Reply:
+class ChatReply:
     """Reads a stream's chunks: the answer so far, the thoughts, why it ended, and the tokens."""
 
     def __init__(self, usage: ChatUsage, model: str, thinkers: Thinkers) -> None:
@@ -133,13 +133,13 @@ class Reply:
             self._thinkers.learn(self._model, began_untagged=self._cutter.began_untagged)
         return piece
 
-    def _said(self, choice: object) -> Said:
+    def _said(self, choice: object) -> ChunkText:
         """Read a choice; one without a `delta` has a `message`, which may repeat the whole reply."""
         if delta := _field(choice, "delta"):
             return said_in(delta)
         said = said_in(_field(choice, "message"))
         is_repeated = len(said.answer) == self._content_chars and said.answer == "".join(self._content)
-        return Said("", said.thought) if is_repeated else said
+        return ChunkText("", said.thought) if is_repeated else said
 
     def _add(self, content: str) -> str:
         self._grow(content)

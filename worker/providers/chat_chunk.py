@@ -27,41 +27,41 @@ _THOUGHT_TYPES = {"thinking", "reasoning", "thought", "reasoning.text", "reasoni
 _TEXT_TYPES = {None, "text", "output_text"}
 
 
-class Said(NamedTuple):
+class ChunkText(NamedTuple):
     """The answer and the reasoning in one part of a reply."""
 
     answer: str
     thought: str
 
 
-class Tokens(NamedTuple):
+class TokenCounts(NamedTuple):
     """Token counts of a server; None where it gives none."""
 
     input_tokens: int | None
     output_tokens: int | None
 
 
-def said_in(part: object) -> Said:
+def said_in(part: object) -> ChunkText:
     """Read a `delta` or a `message`; a refusal is an answer."""
     if not isinstance(part, dict):
-        return Said("", "")
+        return ChunkText("", "")
     content = part.get("content")
     if len(part) == 1 and isinstance(content, str):  # most of all chunks
-        return Said(content, "")
+        return ChunkText(content, "")
     thought = _first(_thought(part.get(name)) for name in _THOUGHTS)  # some servers send the same in two of them
     answer, thought_in_parts = (content, "") if isinstance(content, str) else _parts(content)
     refusal = part.get("refusal")
-    return Said(answer + (refusal if isinstance(refusal, str) else ""), thought + thought_in_parts)
+    return ChunkText(answer + (refusal if isinstance(refusal, str) else ""), thought + thought_in_parts)
 
 
-def tokens_in(usage: object) -> Tokens:
+def tokens_in(usage: object) -> TokenCounts:
     """Read a `usage` object. Some servers count reasoning, which is paid too, in `total_tokens` alone."""
     if not isinstance(usage, dict):
-        return Tokens(None, None)
+        return TokenCounts(None, None)
     read, written, total = (_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
     if read is not None and written is not None and total is not None:
         written = max(written, total - read)
-    return Tokens(read, written)
+    return TokenCounts(read, written)
 
 
 def finish_reason_of(told: object) -> FinishReason:
@@ -70,12 +70,12 @@ def finish_reason_of(told: object) -> FinishReason:
     return _REASONS.get(name, "stop")
 
 
-def _parts(content: object) -> Said:
+def _parts(content: object) -> ChunkText:
     """Read a list of parts, as Mistral's reasoning models send it."""
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     answer = [_text(part) for part in parts if _type(part) in _TEXT_TYPES]
     answer += [part["refusal"] for part in parts if isinstance(part.get("refusal"), str)]
-    return Said("".join(answer), "".join(_thought(part) for part in parts if _type(part) in _THOUGHT_TYPES))
+    return ChunkText("".join(answer), "".join(_thought(part) for part in parts if _type(part) in _THOUGHT_TYPES))
 
 
 def _type(part: Mapping[object, object]) -> object:

@@ -20,7 +20,7 @@ OF_THE_REQUEST = {REJECTED.code, EMPTY_REPLY.code, NO_ANSWER.code, "bad_speech"}
 log = structlog.get_logger(__name__)
 
 
-class Key(NamedTuple):
+class CircuitKey(NamedTuple):
     """What is passed over: a model, or with `model` None all that its provider serves in a role."""
 
     role: str
@@ -47,7 +47,7 @@ class Circuits:
         """`patience_s` is how long a call may wait for its first byte: as long the one that tries is waited for."""
         self._clock = clock
         self._patience_s = patience_s
-        self._pauses: dict[Key, _Pause] = {}
+        self._pauses: dict[CircuitKey, _Pause] = {}
 
     def admits(self, model: Model[Any]) -> bool:
         """Whether a call may go there now; what it meets is told to `failed` or `answered`."""
@@ -96,5 +96,5 @@ class Circuits:
         )
 
 
-def _keys(model: Model[Any]) -> tuple[Key, Key]:
-    return Key(model.role, model.provider_name, None), Key(model.role, model.provider_name, model.model)
+def _keys(model: Model[Any]) -> tuple[CircuitKey, CircuitKey]:
+    return CircuitKey(model.role, model.provider_name, None), CircuitKey(model.role, model.provider_name, model.model)

@@ -26,7 +26,7 @@ _VALUE = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True)
-class Token:
+class IamToken:
     """One token, by a clock that only goes forward."""
 
     value: str = field(repr=False)
@@ -35,7 +35,7 @@ class Token:
     ends: float
 
 
-class Tokens:
+class IamTokens:
     """The tokens of one API key. One at most is being fetched, however many wait for it."""
 
     def __init__(
@@ -48,11 +48,11 @@ class Tokens:
         self._clock = clock
         self._client = open_client(name, url, None, timeouts)
         self._url = url.strip()
-        self._held: Token | None = None
-        self._fetching: asyncio.Task[Token | Upstream] | None = None
+        self._held: IamToken | None = None
+        self._fetching: asyncio.Task[IamToken | Upstream] | None = None
         self._rests_until = -math.inf
 
-    async def token(self) -> Token:
+    async def token(self) -> IamToken:
         """Return one that is good. Nobody waits for the renewal of one that still is. Raises `Upstream`."""
         now, held = self._clock(), self._held
         if held is None or held.ends <= now:
@@ -61,7 +61,7 @@ class Tokens:
             self._fetch_once()
         return held
 
-    async def renewed(self, refused: Token) -> Token:
+    async def renewed(self, refused: IamToken) -> IamToken:
         """Return another one than this, which was not taken. Raises `Upstream`."""
         if self._held is refused:
             self._held = None
@@ -74,19 +74,19 @@ class Tokens:
             await asyncio.wait([self._fetching])
         await self._client.close()
 
-    async def _next(self) -> Token:
+    async def _next(self) -> IamToken:
         # A caller who gives up must not take the others' token along.
         got = await asyncio.shield(self._fetch_once())
         if isinstance(got, Upstream):
             raise copy.copy(got)  # each of them has one of his own, with nothing behind it
         return got
 
-    def _fetch_once(self) -> asyncio.Task[Token | Upstream]:
+    def _fetch_once(self) -> asyncio.Task[IamToken | Upstream]:
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.create_task(self._fetch())
         return self._fetching
 
-    async def _fetch(self) -> Token | Upstream:
+    async def _fetch(self) -> IamToken | Upstream:
         try:
             with told_as_upstream(self._name, ""):
                 async with asyncio.timeout(self._timeouts.total_s):
@@ -96,7 +96,7 @@ class Tokens:
             return error
         return self._held
 
-    async def _ask(self) -> Token:
+    async def _ask(self) -> IamToken:
         born = self._clock()  # before IAM's own clock starts: ours ends first
         try:
             told = await ask_object(self._post, self._timeouts)
@@ -123,8 +123,8 @@ class Tokens:
         )
 
 
-def _token(value: object, life_s: object, born: float) -> Token:
+def _token(value: object, life_s: object, born: float) -> IamToken:
     if not (isinstance(value, str) and _VALUE.fullmatch(value) and isinstance(life_s, int | float) and life_s > 0):
         msg = "no token in the answer"
         raise ValueError(msg)
-    return Token(value, born, born + RENEWED_AT * life_s, born + life_s)
+    return IamToken(value, born, born + RENEWED_AT * life_s, born + life_s)

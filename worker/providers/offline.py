@@ -9,7 +9,7 @@ from shared.audio.pool import AudioPool
 from shared.errors import Invalid, Unavailable, Unsupported, Upstream
 from shared.language import choose
 from worker.providers import sphinx
-from worker.providers.base import Audio, ChatMessage, ChatUsage, Limits, Speech, Transcript
+from worker.providers.base import Audio, ChatMessage, ChatUsage, InputLimits, Speech, Transcript
 from worker.providers.espeak import Espeak
 from worker.providers.failures import RATE_LIMITED, REJECTED
 
@@ -46,7 +46,7 @@ class OfflineProvider:
     """Serves the three roles without a network or a key: for trying Parley, and for tests. Nothing is billed."""
 
     name = "offline"
-    limits = Limits(extensions=frozenset({"wav"}), max_s=sphinx.MAX_S, max_bytes=2_000_000)
+    limits = InputLimits(extensions=frozenset({"wav"}), max_s=sphinx.MAX_S, max_bytes=2_000_000)
 
     def __init__(self) -> None:
         self._espeak = Espeak()

@@ -10,7 +10,7 @@ import openai
 from openai import Omit, omit
 
 from shared.provider_presets import Hearing, Preset, TranscriptFormat, checked_key
-from worker.providers.base import Audio, ChatMessage, ChatUsage, Limits, Speech, Transcript
+from worker.providers.base import Audio, ChatMessage, ChatUsage, InputLimits, Speech, Transcript
 from worker.providers.chat import streamed
 from worker.providers.chat_stream import ChatStream
 from worker.providers.client import NO_KEY, Timeouts, collect, open_client
@@ -30,7 +30,7 @@ class OpenAIProvider:
     ) -> None:
         """Open no connection yet; raises ValueError for a URL or a key that can't be one."""
         self.name = name
-        self.limits = Limits()
+        self.limits = InputLimits()
         self._timeouts = timeouts
         self._preset = preset = preset or Preset()
         self._client = open_client(name, base_url, api_key, timeouts)

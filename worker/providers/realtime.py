@@ -14,7 +14,7 @@ from worker.providers.base import Speech
 from worker.providers.client import CONNECTIONS, NO_KEY, Timeouts
 from worker.providers.failures import MOVED, Told, told_as_upstream
 from worker.providers.reading import difference
-from worker.providers.realtime_pool import Keep, Key, RealtimePool
+from worker.providers.realtime_pool import Keep, RealtimePool, SessionKey
 from worker.providers.realtime_response import Dropped
 from worker.providers.realtime_session import RealtimeSession
 
@@ -56,7 +56,7 @@ class RealtimeProvider:
     async def speak(self, text: str, *, model: str, language: str, voice: str | None) -> Speech:
         """Return `text` spoken, as pcm: what was read otherwise is asked for once more, and the closer one is it."""
         due = asyncio.get_running_loop().time() + self._timeouts.total_s
-        key = Key(model, voice or self._voice)
+        key = SessionKey(model, voice or self._voice)
         first = await self._ask(key, text, language, due)
         if not first.difference:
             return first.speech
@@ -78,7 +78,7 @@ class RealtimeProvider:
             await self._http.close()
         await self._pool.close()  # what was being opened meanwhile
 
-    async def _ask(self, key: Key, text: str, language: str, due: float) -> _Reading:
+    async def _ask(self, key: SessionKey, text: str, language: str, due: float) -> _Reading:
         with told_as_upstream(self.name, key.model):
             async with asyncio.timeout_at(due):
                 try:
@@ -90,7 +90,7 @@ class RealtimeProvider:
         return _Reading(speech, round(far, 3))
 
     async def _read(
-        self, key: Key, session: RealtimeSession | None, text: str, language: str
+        self, key: SessionKey, session: RealtimeSession | None, text: str, language: str
     ) -> tuple[Speech, str | None]:
         session = session or await self._open(key)
         try:
@@ -98,7 +98,7 @@ class RealtimeProvider:
         finally:
             self._pool.give_back(key, session)
 
-    async def _open(self, key: Key) -> RealtimeSession:
+    async def _open(self, key: SessionKey) -> RealtimeSession:
         async with asyncio.timeout(2 * self._timeouts.connect_s):  # to be connected, and to agree
             url = self._url.update_query(model=key.model)
             proxy = None if proxy_bypass(url.host or "") else getproxies().get(url.scheme)

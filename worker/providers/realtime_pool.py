@@ -20,7 +20,7 @@ class Keep:
     heartbeat_s: float = 20.0
 
 
-class Key(NamedTuple):
+class SessionKey(NamedTuple):
     """What a session can't change once it has spoken."""
 
     model: str
@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 
 class _Idle(NamedTuple):
-    key: Key
+    key: SessionKey
     session: RealtimeSession
     end: asyncio.TimerHandle
 
@@ -46,7 +46,7 @@ class RealtimePool:
         """Watch a session that was opened; it is in use."""
         self._open.add(session)
 
-    def take(self, key: Key) -> RealtimeSession | None:
+    def take(self, key: SessionKey) -> RealtimeSession | None:
         """The session that was used last: the others may then grow old."""
         for idle in reversed(self._idle.copy()):
             if idle.key == key:
@@ -56,7 +56,7 @@ class RealtimePool:
                 self.discard(idle.session)
         return None
 
-    def give_back(self, key: Key, session: RealtimeSession) -> None:
+    def give_back(self, key: SessionKey, session: RealtimeSession) -> None:
         """Keep a session for the next sentence, unless it is broken, in the middle of one, or too old."""
         loop = asyncio.get_running_loop()
         lives_s = min(self._keep.idle_s, session.opened_at + self._keep.oldest_s - loop.time())

@@ -74,7 +74,7 @@ class RealtimeSession:
             raise Dropped
         most = sound_limit(text)
         response = Response(uuid4().hex, most)
-        self._forget()
+        self._purge()
         self._is_heard = True
         self._may_come = UNASKED_BYTES + 2 * most  # as base64, and in events
         due = self._clock() + self._timeouts.first_byte_s
@@ -132,7 +132,7 @@ class RealtimeSession:
             raise ValueError(msg)
         return json.loads(message.data)
 
-    def _forget(self) -> None:
+    def _purge(self) -> None:
         while not self._messages.empty():
             self._messages.get_nowait()
 

@@ -8,8 +8,8 @@ from enum import Enum, auto
 
 from shared.blank_text import is_blank
 from worker.providers.openings import Opening, opening_of
-from worker.providers.place import Place
 from worker.providers.tags import CANDIDATE, Tag, is_unfinished, tag_at
+from worker.providers.text_position import TextPosition
 
 
 class _State(Enum):
@@ -32,7 +32,7 @@ class ThoughtCutter:
         self._buffer = ""
         self._at = 0
         self._state = _State.START
-        self._place = Place()
+        self._place = TextPosition()
         self._thoughts: list[str] = []
         self._told: list[str] = []  # in a field of its own
         self._open: Tag | None = None  # of the thought under way
@@ -226,7 +226,7 @@ class ThoughtCutter:
         self._said, self._held, self._closed_late = [], None, False
         self.began_untagged = self.began_untagged or not self._has_thought
         self._has_thought = True
-        self._place, self._mentioned = Place(), set()
+        self._place, self._mentioned = TextPosition(), set()
         if is_told:
             self._take_back()
 

@@ -35,7 +35,7 @@ _VARIANT = re.compile(r"\(\d+\)$")
 
 
 @dataclass(frozen=True)
-class Heard:
+class Recognized:
     """The phrases that were recognised, and how many stretches of sound were phrases and were not."""
 
     text: str
@@ -62,7 +62,7 @@ class _Segment:
         return self.name not in {"SIL", "(NULL)"} and self.name[0] not in "<[+"
 
 
-def hear(data: bytes) -> Heard:
+def hear(data: bytes) -> Recognized:
     """Return the phrases in an audio file. Sound that is not surely one of them is counted, not guessed.
 
     Raises `Unsupported` or `Invalid` for what is not audio.
@@ -70,7 +70,7 @@ def hear(data: bytes) -> Heard:
     pcm = decode_file(io.BytesIO(data), max_s=MAX_S + 1, rate=_SAMPLE_RATE)
     found = [_recognise(piece) for piece in _pieces(pcm)]
     texts = [text for text in found if text]
-    return Heard(". ".join(texts), len(texts), len(found) - len(texts))
+    return Recognized(". ".join(texts), len(texts), len(found) - len(texts))
 
 
 def warm() -> None:

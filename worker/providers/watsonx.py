@@ -10,7 +10,7 @@ from worker.providers.base import ChatMessage, ChatUsage
 from worker.providers.chat import streamed
 from worker.providers.chat_stream import ChatStream
 from worker.providers.client import Timeouts, open_client
-from worker.providers.iam import Token, Tokens
+from worker.providers.iam import IamToken, IamTokens
 from worker.providers.openings import Thinkers
 from worker.providers.parameters import Parameters
 
@@ -29,7 +29,7 @@ class WatsonxProvider:
         self._project_id = project_id.strip()
         self._timeouts = timeouts
         self._client = open_client(name, base_url, None, timeouts)
-        self._tokens = Tokens(name, api_key, iam_url, timeouts)
+        self._tokens = IamTokens(name, api_key, iam_url, timeouts)
         self._parameters = Parameters(name)
         self._thinkers = Thinkers()
 
@@ -62,7 +62,7 @@ class WatsonxProvider:
             token = await self._tokens.renewed(token)
         return await self._post(body, token)
 
-    async def _post(self, body: dict[str, object], token: Token) -> ChatStream:
+    async def _post(self, body: dict[str, object], token: IamToken) -> ChatStream:
         return await self._client.post(
             "/ml/v1/text/chat_stream",
             cast_to=object,

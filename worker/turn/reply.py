@@ -9,20 +9,20 @@ from functools import partial
 from shared.errors import Upstream
 from shared.language import choose, is_warm
 from shared.models import LOCAL_USER_ID, MessageKind
-from shared.redis.job_events import Telling
+from shared.redis.job_events import JobPublisher
 from shared.services.job import step as steps
-from shared.services.job.step import Reply
+from shared.services.job.step import TurnReply
 from shared.services.job.turn import StepDone, Turn, Used
+from worker.context import WorkerContext
 from worker.providers.base import ChatMessage, ChatProvider, ChatUsage
 from worker.providers.failures import FINAL, NO_ANSWER, RETRIED_ONCE, THOUGHT_ALOUD, failure
 from worker.providers.fallback import BrokenOffError, FinalError, first_to_answer
 from worker.providers.offline import OfflineProvider
 from worker.providers.registry import Model
-from worker.resources import Worker
 from worker.turn import spending
-from worker.turn.context import WINDOW_TOKENS, build, most_tokens_of, tokens_of
+from worker.turn.prompt import WINDOW_TOKENS, build, most_tokens_of, tokens_of
 from worker.turn.saving import save
-from worker.turn.speak import Speech
+from worker.turn.speak import Speaker
 from worker.turn.step_timer import Timer, sha256, step
 from worker.turn.storable_text import Words, storable
 
@@ -40,7 +40,7 @@ NOT_UNDERSTOOD = {
 class Draft:
     """A reply while it comes: its words are passed on at once, and taken back when it begins anew."""
 
-    def __init__(self, told: Telling, speech: Speech | None) -> None:
+    def __init__(self, told: JobPublisher, speech: Speaker | None) -> None:
         self._told = told
         self._speech = speech
         self._words = Words()
@@ -78,7 +78,9 @@ class Draft:
                 self._speech.feed(piece)
 
 
-async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech: Speech | None = None) -> None:
+async def reply(
+    worker: WorkerContext, turn: Turn, language: str, told: JobPublisher, speech: Speaker | None = None
+) -> None:
     """Write the reply and save it, passing on its words as they come.
 
     A voice note without speech gets an answer that says so, and costs nothing.
@@ -100,7 +102,7 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
             draft.add(_without_speech(turn, language))
             draft.finish()
         first = speech is None and turn.claim.attempt == 1
-        if not (first and await worker.replies.save(Reply(turn, draft.text, language, done))):
+        if not (first and await worker.replies.save(TurnReply(turn, draft.text, language, done))):
             spoken = speech.hashes() if speech else {}
             await save(
                 worker,
@@ -110,12 +112,12 @@ async def reply(worker: Worker, turn: Turn, language: str, told: Telling, speech
     await _count_tokens(worker, turn, done.used)
 
 
-async def _count_tokens(worker: Worker, turn: Turn, used: Used | None) -> None:
+async def _count_tokens(worker: WorkerContext, turn: Turn, used: Used | None) -> None:
     if used and turn.job.owner_id != LOCAL_USER_ID:
         await worker.limits.tokens_used(turn.job.owner_id, (used.input_tokens or 0) + (used.output_tokens or 0))
 
 
-async def _ask(worker: Worker, turn: Turn, language: str, timer: Timer, draft: Draft) -> StepDone:
+async def _ask(worker: WorkerContext, turn: Turn, language: str, timer: Timer, draft: Draft) -> StepDone:
     """Ask the chat models until one has answered. What was told of its answer is kept in `turn.unpaid`.
 
     Tokens of failed calls are paid too: they go into `timer.used`, and into the step of the model that answers.

@@ -1,27 +1,27 @@
 """A turn from its first unfinished step to its end."""
 
 from shared.models import MessageKind
-from shared.redis.job_events import Telling
+from shared.redis.job_events import JobPublisher
 from shared.services.job.turn import Turn
-from worker.resources import Worker
+from worker.context import WorkerContext
 from worker.turn.reply import language_of, reply
-from worker.turn.speak import Speech
+from worker.turn.speak import Speaker
 from worker.turn.transcribe import transcribe
 
 
-async def run_turn(worker: Worker, turn: Turn) -> None:
+async def run_turn(worker: WorkerContext, turn: Turn) -> None:
     """Run the steps whose output does not exist yet; the last of them ends the job.
 
     A spoken reply is spoken while it is being written, sentence by sentence.
     """
     if turn.message.kind == MessageKind.VOICE and turn.message.text is None:
         await transcribe(worker, turn)
-    async with Telling(worker.queue.redis, turn.job.id, turn.claim.attempt) as told:
+    async with JobPublisher(worker.queue.redis, turn.job.id, turn.claim.attempt) as told:
         language = await language_of(turn)
         if not turn.job.reply_audio:
             await reply(worker, turn, language, told)
             return
-        async with Speech(worker, turn, language, told) as speech:
+        async with Speaker(worker, turn, language, told) as speech:
             if turn.reply is None:
                 await reply(worker, turn, language, told, speech)
             else:

@@ -13,7 +13,7 @@ from shared.errors import Unavailable
 from shared.models import Blob
 from shared.services import blob as blobs
 from shared.services.job.lease import CancelRequestedError, LeaseLostError
-from worker.resources import Worker
+from worker.context import WorkerContext
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ PUTS = 4
 log = structlog.get_logger(__name__)
 
 
-async def save(worker: Worker, rule: Callable[[AsyncSession], Awaitable[T]]) -> T:
+async def save(worker: WorkerContext, rule: Callable[[AsyncSession], Awaitable[T]]) -> T:
     """Commit `rule`, a fenced write; when SQL is away, again and again: only the fence says whether it is too late.
 
     Raises Unavailable when an earlier try was committed after all: the next attempt finds its rows.
@@ -45,7 +45,7 @@ async def save(worker: Worker, rule: Callable[[AsyncSession], Awaitable[T]]) -> 
             raise Unavailable("The database was away while this was saved.") from error
 
 
-async def put(worker: Worker, key: str, sound: bytes) -> None:
+async def put(worker: WorkerContext, key: str, sound: bytes) -> None:
     """Store sound that was paid for, trying again for some seconds; raises Unavailable after that."""
     for pause_s in (*(PAUSE_S[0] * 2**n for n in range(PUTS - 1)), None):
         try:
@@ -59,7 +59,7 @@ async def put(worker: Worker, key: str, sound: bytes) -> None:
             return
 
 
-async def keep(worker: Worker, blob: Blob, rule: Callable[[AsyncSession], Awaitable[T]]) -> T:
+async def keep(worker: WorkerContext, blob: Blob, rule: Callable[[AsyncSession], Awaitable[T]]) -> T:
     """`save` what makes stored sound visible; when the job is not ours any more, its bytes go.
 
     A worker that stalled for long may have stored them when their row, and its tombstone, were gone.

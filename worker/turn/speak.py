@@ -6,18 +6,18 @@ from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from shared.audio import mp3
-from shared.audio.mp3 import Sound
+from shared.audio.mp3 import Mp3
 from shared.errors import Invalid, NotFound, Upstream
 from shared.models import Blob, BlobPurpose
 from shared.process.cancellation import end
-from shared.redis.job_events import Telling
-from shared.services.blob import Content
+from shared.redis.job_events import JobPublisher
+from shared.services.blob import BlobContent
 from shared.services.job import step as steps
 from shared.services.job.turn import StepDone, Turn, Used
+from worker.context import WorkerContext
 from worker.providers.base import TextToSpeech
 from worker.providers.fallback import first_to_answer
 from worker.providers.registry import Model
-from worker.resources import Worker
 from worker.turn import spending
 from worker.turn.saving import keep, put, save
 from worker.turn.sentences import SPEECH_LIMIT, SentenceCutter
@@ -26,7 +26,7 @@ from worker.turn.step_timer import StepFailedError, sha256, step
 MIME, CODEC = "audio/mpeg", "mp3"
 
 
-class Speech:
+class Speaker:
     """Speaks a reply while it is being written: fed with its words, it speaks each sentence as soon as it is whole.
 
     Up to `TTS_CONCURRENCY` at a time, begun in order. When a sentence fails no further one is begun, and those under
@@ -34,13 +34,13 @@ class Speech:
     for any other reason takes all of it along.
     """
 
-    def __init__(self, worker: Worker, turn: Turn, language: str, told: Telling) -> None:
+    def __init__(self, worker: WorkerContext, turn: Turn, language: str, told: JobPublisher) -> None:
         self._worker = worker
         self._turn = turn
         self._language = language
         self._told = told
         self._voice = turn.agent.voice_in(language)
-        self._sentences: list[asyncio.Task[Sound | None]] = []
+        self._sentences: list[asyncio.Task[Mp3 | None]] = []
         self._hashes: dict[str, str] = {}
         self._at_once = asyncio.Semaphore(worker.settings.tts_concurrency)
         self._failed: BaseException | None = None
@@ -133,7 +133,7 @@ class Speech:
         saved = self._turn.steps.get(name)
         return bool(saved and saved.input_hash == self._hashes[name] and name in self._turn.sentence_keys)
 
-    async def _run(self, name: str, text: str) -> Sound | None:
+    async def _run(self, name: str, text: str) -> Mp3 | None:
         first = name == "speak/1"
         try:
             async with self._at_once:
@@ -149,7 +149,7 @@ class Speech:
         self._told.audio(int(name.partition("/")[2]), text, sound.duration_s)
         return sound
 
-    async def _sentence(self, name: str, text: str, *, first: bool) -> Sound:
+    async def _sentence(self, name: str, text: str, *, first: bool) -> Mp3:
         with step(name) as timer:
             timer.model = self._models[0]
             if self._is_saved(name):
@@ -157,7 +157,7 @@ class Speech:
                     kept = await self._worker.blobs.read(self._turn.sentence_keys[name])
                     return await self._like_the_first(await self._measured(bytes, kept), first=first)
 
-            async def ask(model: Model[TextToSpeech]) -> tuple[Sound, Model[TextToSpeech]]:
+            async def ask(model: Model[TextToSpeech]) -> tuple[Mp3, Model[TextToSpeech]]:
                 timer.model = model
                 return await self._speak(text, model), model
 
@@ -185,16 +185,16 @@ class Speech:
             )
         return sound
 
-    async def _speak(self, text: str, model: Model[TextToSpeech]) -> Sound:
+    async def _speak(self, text: str, model: Model[TextToSpeech]) -> Mp3:
         voice = model.voice(self._voice, is_first=model is self._models[0])
         speech = await model.provider.speak(text, model=model.model, language=self._language, voice=voice)
         with _sent_no_sound():
             return await self._measured(mp3.to_mp3, speech.data, format=speech.format, rate=speech.sample_rate)
 
-    async def _measured(self, make: Callable[..., bytes], *args: Any, **kwargs: Any) -> Sound:
+    async def _measured(self, make: Callable[..., bytes], *args: Any, **kwargs: Any) -> Mp3:
         return await self._worker.audio.run(mp3.measured, make, *args, **kwargs)
 
-    async def _like_the_first(self, sound: Sound, *, first: bool) -> Sound:
+    async def _like_the_first(self, sound: Mp3, *, first: bool) -> Mp3:
         """Frames of the first sentence's shape: what listeners hear as it is made is then what is stored."""
         rate = None if first else await self._rate
         if not mp3.is_uniform(sound.data, rate=rate):
@@ -203,10 +203,10 @@ class Speech:
             self._rate.set_result(mp3.sample_rate(sound.data))
         return sound
 
-    async def _store(self, sound: Sound, purpose: BlobPurpose) -> tuple[Blob, Content]:
+    async def _store(self, sound: Mp3, purpose: BlobPurpose) -> tuple[Blob, BlobContent]:
         blob = await save(self._worker, lambda db: steps.announce_sound(db, self._turn, purpose=purpose))
         await put(self._worker, blob.key, sound.data)
-        return blob, Content(MIME, CODEC, sound.duration_s, len(sound.data), sound.sha256)
+        return blob, BlobContent(MIME, CODEC, sound.duration_s, len(sound.data), sound.sha256)
 
 
 @contextmanager

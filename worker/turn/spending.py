@@ -7,9 +7,9 @@ from shared.catalogue import CatalogueModel, dearest
 from shared.errors import Invalid, PaymentRequired
 from shared.services.cost_estimate import input_tokens_for
 from shared.services.job.turn import Turn
+from worker.context import WorkerContext
 from worker.providers.base import Provider
 from worker.providers.registry import Model
-from worker.resources import Worker
 
 P = TypeVar("P", bound=Provider)
 
@@ -43,7 +43,7 @@ def spend(turn: Turn, models: Sequence[Model[P]], **used: Any) -> None:
     turn.left -= cost
 
 
-def input_tokens(worker: Worker, turn: Turn, chat: Sequence[Model[P]]) -> int | None:
+def input_tokens(worker: WorkerContext, turn: Turn, chat: Sequence[Model[P]]) -> int | None:
     """How many tokens a chat model may read for what is left, when it answers and the answer is spoken; None: any."""
     if turn.left is None:
         return None

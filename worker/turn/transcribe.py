@@ -14,11 +14,11 @@ from shared.models import Blob
 from shared.models.message import MAX_TEXT_CHARS
 from shared.services.job import step as steps
 from shared.services.job.turn import StepDone, Turn, Used
-from worker.providers.base import Audio, Limits, SpeechToText
+from worker.context import WorkerContext
+from worker.providers.base import Audio, InputLimits, SpeechToText
 from worker.providers.failures import TRANSCRIPT_TOO_LONG, failure
 from worker.providers.fallback import first_to_answer
 from worker.providers.registry import Model
-from worker.resources import Worker
 from worker.turn import spending
 from worker.turn.saving import save
 from worker.turn.step_timer import Timer, step
@@ -31,7 +31,7 @@ CHARS_PER_S = 25  # more for a long note: nobody speaks as fast for hours
 
 
 @dataclass(frozen=True)
-class Heard:
+class Transcript:
     """The words of a whole voice note, who heard them, and the languages that they told, if they did."""
 
     text: str
@@ -40,7 +40,7 @@ class Heard:
     model: Model[SpeechToText]
 
 
-async def transcribe(worker: Worker, turn: Turn) -> None:
+async def transcribe(worker: WorkerContext, turn: Turn) -> None:
     """Transcribe the turn's voice note and save it. Silence is not sent to any model: they invent words for it."""
     with step("transcribe") as timer:
         if turn.voice_note is None:
@@ -61,7 +61,7 @@ async def transcribe(worker: Worker, turn: Turn) -> None:
         await save(worker, lambda db: steps.save_transcript(db, turn, text=text, language=language, done=done))
 
 
-async def _heard(worker: Worker, turn: Turn, note: Blob, timer: Timer) -> Heard | None:
+async def _heard(worker: WorkerContext, turn: Turn, note: Blob, timer: Timer) -> Transcript | None:
     """What the first model to answer hears, None in silence."""
     models = spending.usable(turn, worker.models.stt(turn.agent.ai_stt))
     timer.model = models[0]
@@ -72,7 +72,7 @@ async def _heard(worker: Worker, turn: Turn, note: Blob, timer: Timer) -> Heard 
         return None
     hints = _hints(turn)
 
-    async def ask(model: Model[SpeechToText]) -> Heard:
+    async def ask(model: Model[SpeechToText]) -> Transcript:
         timer.model = model
         limits = model.provider.limits
         if limits not in ready:
@@ -90,7 +90,7 @@ def _hints(turn: Turn) -> Sequence[str]:
     return sorted(spoken, key=lambda code: code != turn.language)
 
 
-async def _prepare(worker: Worker, blob: Blob, limits: Limits) -> Prepared:
+async def _prepare(worker: WorkerContext, blob: Blob, limits: InputLimits) -> Prepared:
     async with worker.blobs.as_file(blob.key) as path:
         return await worker.audio.run(
             prepare,
@@ -102,7 +102,7 @@ async def _prepare(worker: Worker, blob: Blob, limits: Limits) -> Prepared:
         )
 
 
-async def _hear(prepared: Prepared, model: Model[SpeechToText], hints: Sequence[str]) -> Heard:
+async def _hear(prepared: Prepared, model: Model[SpeechToText], hints: Sequence[str]) -> Transcript:
     texts: list[str] = []
     languages: list[str] = []
     seconds = sum(part.duration_s for part in prepared.parts)
@@ -116,4 +116,4 @@ async def _hear(prepared: Prepared, model: Model[SpeechToText], hints: Sequence[
         languages += transcript.languages
         if sum(map(len, texts)) + len(texts) > most:
             raise failure(TRANSCRIPT_TOO_LONG, provider=model.provider_name, model=model.model)
-    return Heard(" ".join(filter(None, texts)), tuple(dict.fromkeys(languages)), seconds, model)
+    return Transcript(" ".join(filter(None, texts)), tuple(dict.fromkeys(languages)), seconds, model)

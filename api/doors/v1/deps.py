@@ -8,15 +8,15 @@ from fastapi import Depends, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.doors.v1.schemas.strict import Whole
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from shared.errors import Forbidden
 from shared.services.page import PageRequest
 from shared.services.user import Account
 
 
-async def get_stores(request: Request) -> Stores:
+async def get_resources(request: Request) -> Resources:
     """The process's stores."""
-    return cast("Stores", request.app.state.stores)
+    return cast("Resources", request.app.state.resources)
 
 
 async def get_account(request: Request) -> Account:
@@ -38,15 +38,15 @@ async def get_login_id(request: Request) -> UUID:
     return account.login_id
 
 
-async def get_db(stores: Annotated[Stores, Depends(get_stores)]) -> AsyncIterator[AsyncSession]:
+async def get_db(resources: Annotated[Resources, Depends(get_resources)]) -> AsyncIterator[AsyncSession]:
     """A transaction that commits before the answer starts, so that a failed commit is still an error."""
-    async with stores.database.write() as db:
+    async with resources.database.write() as db:
         yield db
 
 
-async def get_db_read(stores: Annotated[Stores, Depends(get_stores)]) -> AsyncIterator[AsyncSession]:
+async def get_db_read(resources: Annotated[Resources, Depends(get_resources)]) -> AsyncIterator[AsyncSession]:
     """A session for queries; it is closed before the answer starts."""
-    async with stores.database.read() as db:
+    async with resources.database.read() as db:
         yield db
 
 
@@ -60,12 +60,12 @@ async def get_page(
     return PageRequest(cursor, limit)
 
 
-async def see_through(stores: Annotated[Stores, Depends(get_stores)]) -> None:
+async def see_through(resources: Annotated[Resources, Depends(get_resources)]) -> None:
     """Answer this request even if it ends the credential that it came with."""
-    stores.open_requests.see_through()
+    resources.open_requests.see_through()
 
 
-Deps = Annotated[Stores, Depends(get_stores)]
+Deps = Annotated[Resources, Depends(get_resources)]
 CurrentAccount = Annotated[Account, Depends(get_account)]
 CurrentLogin = Annotated[UUID, Depends(get_login_id)]
 CurrentUser = Annotated[UUID, Depends(get_user_id)]

@@ -11,12 +11,12 @@ from pydantic import StringConstraints
 from shared.models.idempotency import KEY_LENGTH
 from shared.services.idempotency import ReplayError
 
-Key = Annotated[str, StringConstraints(min_length=1, max_length=KEY_LENGTH, pattern=r"^[\x21-\x7e]+$")]
+KeyText = Annotated[str, StringConstraints(min_length=1, max_length=KEY_LENGTH, pattern=r"^[\x21-\x7e]+$")]
 
 
 async def get_key(
     idempotency_key: Annotated[
-        Key | None,
+        KeyText | None,
         Header(
             description="A word of your own for this request, kept 24 hours: sent again with the same body, it creates "
             "nothing and answers with what there is.",

@@ -13,7 +13,7 @@ from shared.errors import AppError
 from shared.models import Job, JobStatus, Message, MessageRole, table
 from shared.services import fairness
 from shared.services import session as sessions
-from shared.services.job.transitions import DUE, FIRST_IN_SESSION, THIS, Move, move, moving, problem
+from shared.services.job.transitions import DUE, FIRST_IN_SESSION, THIS, Transition, apply, problem, transition_to
 from shared.services.page import padded
 from shared.sql.effects import JobChanged, after_commit
 from shared.sql.functions import db_now, seconds
@@ -48,8 +48,8 @@ def _said(role: MessageRole, *where: ColumnElement[bool]) -> ColumnElement[bool]
 _HELD = (THIS, _job.c.lease_token == bindparam("token", type_=Uuid()), _job.c.status == JobStatus.RUNNING)
 
 
-def _claiming(which: ColumnElement[bool]) -> Move:
-    return moving(
+def _claiming(which: ColumnElement[bool]) -> Transition:
+    return transition_to(
         JobStatus.RUNNING,
         which,
         DUE,
@@ -74,20 +74,20 @@ _CLAIM_THESE = _claiming(_THESE)
 _queued_these = select(_job.c.id).where(_THESE, _job.c.status == JobStatus.QUEUED)
 _TRY_LOCK_THESE = _queued_these.with_for_update(skip_locked=True, key_share=True)
 _CLAIM_FREE = _claiming(_job.c.id.in_(_TRY_LOCK_THESE))
-_SUCCEED = moving(JobStatus.SUCCEEDED, *_HELD)
+_SUCCEED = transition_to(JobStatus.SUCCEEDED, *_HELD)
 _HELD_THESE = (
     tuple_(_job.c.id, _job.c.lease_token).in_(bindparam("held", expanding=True)),
     _job.c.status == JobStatus.RUNNING,
 )
 _FENCE_THESE = select(_job.c.id).where(*_HELD_THESE, ~_job.c.cancel_requested).with_for_update(key_share=True)
-_SUCCEED_THESE = moving(JobStatus.SUCCEEDED, *_HELD_THESE)
-_FAIL = moving(JobStatus.FAILED, *_HELD, error=bindparam("problem"))
-_CANCELLED = moving(JobStatus.CANCELLED, *_HELD)
-_GIVE_BACK = moving(JobStatus.QUEUED, *_HELD, attempts_left=_job.c.attempts_left - 1, run_at=None)
-_GIVE_BACK_LATER = moving(
+_SUCCEED_THESE = transition_to(JobStatus.SUCCEEDED, *_HELD_THESE)
+_FAIL = transition_to(JobStatus.FAILED, *_HELD, error=bindparam("problem"))
+_CANCELLED = transition_to(JobStatus.CANCELLED, *_HELD)
+_GIVE_BACK = transition_to(JobStatus.QUEUED, *_HELD, attempts_left=_job.c.attempts_left - 1, run_at=None)
+_GIVE_BACK_LATER = transition_to(
     JobStatus.QUEUED, *_HELD, attempts_left=_job.c.attempts_left - 1, run_at=db_now(seconds("delay_s"))
 )
-_HAND_BACK = moving(JobStatus.QUEUED, *_HELD)
+_HAND_BACK = transition_to(JobStatus.QUEUED, *_HELD)
 
 _holding = update(_job).where(*_HELD).returning(_job.c.cancel_requested)
 _RENEW = _holding.values(lease_expires_at=db_now(seconds("lease_s")))
@@ -167,7 +167,7 @@ async def fence_many(db: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
 
 async def succeed_many(db: AsyncSession, claims: Sequence[Claim]) -> None:
     """`succeed` many fenced jobs."""
-    if len(await move(db, _SUCCEED_THESE, held=_held(claims))) < len(claims):
+    if len(await apply(db, _SUCCEED_THESE, held=_held(claims))) < len(claims):
         raise LeaseLostError
 
 
@@ -199,9 +199,9 @@ async def hand_back(db: AsyncSession, claim: Claim) -> None:
     await _leave(db, _HAND_BACK, claim)
 
 
-async def _claim(db: AsyncSession, way: Move, **params: Any) -> list[Claim]:
+async def _claim(db: AsyncSession, way: Transition, **params: Any) -> list[Claim]:
     token = uuid4()  # with the job's id it is one claim's only
-    taken = await move(db, way, token=token, **params)
+    taken = await apply(db, way, token=token, **params)
     return [Claim(job.id, job.session_id, token, job.attempt, job.attempts_left) for job in taken]
 
 
@@ -214,6 +214,6 @@ async def _hold(db: AsyncSession, statement: ReturningUpdate[Any], claim: Claim,
         raise CancelRequestedError
 
 
-async def _leave(db: AsyncSession, way: Move, claim: Claim, **params: Any) -> None:
-    if not await move(db, way, job=claim.job_id, token=claim.token, **params):
+async def _leave(db: AsyncSession, way: Transition, claim: Claim, **params: Any) -> None:
+    if not await apply(db, way, job=claim.job_id, token=claim.token, **params):
         raise LeaseLostError

@@ -9,7 +9,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.errors import AppError
 from shared.models import POISON_LEASES, Job, JobStatus, is_unfinished, table
 from shared.services import session as sessions
-from shared.services.job.transitions import DUE, FIRST_IN_SESSION, THIS, WAITING, Move, move, moving, problem
+from shared.services.job.transitions import (
+    DUE,
+    FIRST_IN_SESSION,
+    THIS,
+    WAITING,
+    Transition,
+    apply,
+    problem,
+    transition_to,
+)
 from shared.sql.effects import Dispatch, after_commit
 from shared.sql.functions import db_now
 
@@ -28,14 +37,14 @@ _STILL_LOST = (
     _EXPIRED_LEASE,
     _job.c.cancel_requested == bindparam("asked", type_=Boolean()),  # if that changed, the next look sees it
 )
-_CANCEL_LOST = moving(JobStatus.CANCELLED, *_STILL_LOST)
-_FAIL_LOST = moving(JobStatus.FAILED, *_STILL_LOST, error=bindparam("problem"))
-_TAKE_BACK = moving(
+_CANCEL_LOST = transition_to(JobStatus.CANCELLED, *_STILL_LOST)
+_FAIL_LOST = transition_to(JobStatus.FAILED, *_STILL_LOST, error=bindparam("problem"))
+_TAKE_BACK = transition_to(
     JobStatus.QUEUED, *_STILL_LOST, attempts_left=_job.c.attempts_left - 1, lost_leases=_job.c.lost_leases + 1
 )
 _OVERDUE = (_job.c.status == JobStatus.QUEUED, _job.c.attempt == 0, _job.c.deadline_at < db_now())
 _LATE = select(Job).where(is_unfinished(_job.c.status), *_OVERDUE).order_by(_job.c.session_id).limit(SWEEP_LIMIT)
-_EXPIRE = moving(JobStatus.EXPIRED, THIS, *_OVERDUE, error=bindparam("problem"))
+_EXPIRE = transition_to(JobStatus.EXPIRED, THIS, *_OVERDUE, error=bindparam("problem"))
 _UNSENT = (
     select(_job.c.id)
     .where(
@@ -62,11 +71,11 @@ async def reclaim_lost(db: AsyncSession) -> int:
     for job in rows:
         if await sessions.try_lock(db, job.session_id):
             way, more = _fate_of(job)
-            await move(db, way, job=job.id, token=job.lease_token, asked=job.cancel_requested, **more)
+            await apply(db, way, job=job.id, token=job.lease_token, asked=job.cancel_requested, **more)
     return len(rows)
 
 
-def _fate_of(job: Job) -> tuple[Move, dict[str, Any]]:
+def _fate_of(job: Job) -> tuple[Transition, dict[str, Any]]:
     """What becomes of a job whose worker is gone, and the problem it shows if it has failed."""
     if job.cancel_requested:
         return _CANCEL_LOST, {}
@@ -85,7 +94,7 @@ async def expire_overdue(db: AsyncSession) -> int:
     expired = problem(AppError("The job did not start before its deadline.", code="expired"))
     for job in rows:
         if await sessions.try_lock(db, job.session_id):
-            await move(db, _EXPIRE, job=job.id, problem=expired)
+            await apply(db, _EXPIRE, job=job.id, problem=expired)
     return len(rows)
 
 

@@ -38,7 +38,7 @@ _ADD_USAGE = insert(table(Usage))
 
 
 @dataclass(frozen=True)
-class Reply:
+class TurnReply:
     """What a turn came to, in one attempt and in text only."""
 
     turn: Turn
@@ -74,7 +74,7 @@ async def save_reply(
         await leases.succeed(db, turn.claim)
 
 
-async def save_replies(db: AsyncSession, replies: Sequence[Reply]) -> set[UUID]:
+async def save_replies(db: AsyncSession, replies: Sequence[TurnReply]) -> set[UUID]:
     """`save_reply` for many jobs, each in its first attempt and not to be spoken; those that are ended now.
 
     What is missing must be saved by itself: its job was cancelled or lost, or its session is locked just now.
@@ -102,7 +102,9 @@ async def announce_sound(db: AsyncSession, turn: Turn, *, purpose: BlobPurpose) 
     return await blobs.add(db, owner_id=turn.job.owner_id, session_id=turn.session.id, purpose=purpose)
 
 
-async def save_sentence(db: AsyncSession, turn: Turn, *, blob: Blob, content: blobs.Content, done: StepDone) -> None:
+async def save_sentence(
+    db: AsyncSession, turn: Turn, *, blob: Blob, content: blobs.BlobContent, done: StepDone
+) -> None:
     """Save one spoken sentence, so that no retry speaks it again."""
     await leases.fence(db, turn.claim)
     if not await _is_saved(db, turn, done):
@@ -110,13 +112,13 @@ async def save_sentence(db: AsyncSession, turn: Turn, *, blob: Blob, content: bl
         await _save_step(db, turn, done, blob_id=blob.id)
 
 
-async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blob, content: blobs.Content) -> None:
+async def save_speech(db: AsyncSession, turn: Turn, reply: Message, *, blob: Blob, content: blobs.BlobContent) -> None:
     """Give the reply its whole sound and end the job; its sentences' own bytes are not needed any more."""
     await leases.fence(db, turn.claim)
     await blobs.ready(db, blob_id=blob.id, session_id=turn.session.id, content=content)
     await db.exec(update(Message).where(col(Message.id) == reply.id).values(blob_id=blob.id))
     spoken = select(Step.blob_id).where(Step.job_id == turn.job.id, col(Step.blob_id).is_not(None))
-    await blobs.bury(db, col(Blob.id).in_(spoken))
+    await blobs.mark_deleted(db, col(Blob.id).in_(spoken))
     await leases.succeed(db, turn.claim)
 
 
@@ -157,7 +159,7 @@ async def _drop_other_words(db: AsyncSession, turn: Turn, spoken: Mapping[str, s
     """
     same = tuple_(col(Step.name), col(Step.input_hash)).in_(list(spoken.items()))
     stale = (col(Step.job_id) == turn.job.id, col(Step.name).startswith(SPEAK), ~same)
-    await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*stale, col(Step.blob_id).is_not(None))))
+    await blobs.mark_deleted(db, col(Blob.id).in_(select(Step.blob_id).where(*stale, col(Step.blob_id).is_not(None))))
     await db.exec(delete(Step).where(*stale))
 
 
@@ -229,7 +231,9 @@ async def _write_step(db: AsyncSession, row: dict[str, Any]) -> None:
     """Write a step in the place of what an earlier attempt wrote."""
     if row["attempt"] > 1:
         before = (col(Step.job_id) == row["job_id"], col(Step.name) == row["name"])
-        await blobs.bury(db, col(Blob.id).in_(select(Step.blob_id).where(*before, col(Step.blob_id).is_not(None))))
+        await blobs.mark_deleted(
+            db, col(Blob.id).in_(select(Step.blob_id).where(*before, col(Step.blob_id).is_not(None)))
+        )
         await db.exec(delete(Step).where(*before))
     await db.exec(_ADD_STEP, params=row)
 

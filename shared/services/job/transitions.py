@@ -53,7 +53,7 @@ from shared.services import balance as balances
 from shared.services import blob as blobs
 from shared.services import session as sessions
 from shared.services import user as users
-from shared.services.cost_estimate import EVERYTHING, Ask, Tariff
+from shared.services.cost_estimate import EVERYTHING, Estimate, PriceBook
 from shared.services.page import padded
 from shared.services.user import Account
 from shared.sql.effects import Dispatch, JobChanged, after_commit
@@ -88,17 +88,17 @@ class Budget(NamedTuple):
 
     attempts: int
     deadline_s: float
-    tariff: Tariff
+    tariff: PriceBook
 
 
-class Move(NamedTuple):
-    """A way to a state: for the jobs that it matches, if they may go there at all."""
+class Transition(NamedTuple):
+    """A transition to a state: for the jobs that it matches, if they may go there at all."""
 
     to: JobStatus
     statement: ReturningUpdate[Any]
 
 
-def moving(to: JobStatus, *where: ColumnElement[bool], **values: Any) -> Move:
+def transition_to(to: JobStatus, *where: ColumnElement[bool], **values: Any) -> Transition:
     """Build a move."""
     if to is not JobStatus.RUNNING:
         values |= {"lease_token": None, "lease_expires_at": None, "stage": None}
@@ -109,12 +109,12 @@ def moving(to: JobStatus, *where: ColumnElement[bool], **values: Any) -> Move:
         .values(status=to, version=_job.c.version + 1, dispatched_at=None, waits_since=None, leads_since=None, **values)
         .returning(*(_job.c[name] for name in MOVED), *(() if to in UNFINISHED else balances.METERED))
     )
-    return Move(to, statement)
+    return Transition(to, statement)
 
 
-_CANCEL = moving(JobStatus.CANCELLED, THIS, _job.c.status == JobStatus.QUEUED)
+_CANCEL = transition_to(JobStatus.CANCELLED, THIS, _job.c.status == JobStatus.QUEUED)
 _used = sql_select(func.coalesce(func.sum(_usage.c.cost), ZERO)).where(_usage.c.job_id == _job.c.id).correlate(_job)
-_RETRY = moving(
+_RETRY = transition_to(
     JobStatus.QUEUED,
     THIS,
     _job.c.status == JobStatus.FAILED,
@@ -137,7 +137,7 @@ _TO_CANCEL = (
     .limit(CANCELLED_AT_ONCE)
 )
 _these = _job.c.id.in_(bindparam("jobs", type_=Uuid(), expanding=True))
-_CANCEL_THESE = moving(JobStatus.CANCELLED, _these, _job.c.status == JobStatus.QUEUED)
+_CANCEL_THESE = transition_to(JobStatus.CANCELLED, _these, _job.c.status == JobStatus.QUEUED)
 _ASK_THESE = _asking.where(_these).returning(_job.c.id)
 _UNFINISHED = select(func.count()).select_from(_job).where(is_unfinished(_job.c.status))
 _AHEAD = _UNFINISHED.where(_job.c.session_id == bindparam("session", type_=Uuid()))
@@ -241,7 +241,7 @@ def missing() -> NotFound:
 async def cancel(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> None:
     """Stop a job: a queued one at once, a running one at its worker's next look. Conflict when it has ended."""
     job = await _locked(db, owner_id=owner_id, job_id=job_id)
-    if await move(db, _CANCEL, job=job_id):
+    if await apply(db, _CANCEL, job=job_id):
         return
     if (await db.exec(_ASK, params={"job": job_id})).rowcount:
         after_commit(db, JobChanged(job_id))
@@ -256,7 +256,7 @@ async def cancel_some(db: AsyncSession, *, owner_id: UUID) -> int:
     if found:
         await sessions.lock_all(db, {session_id for _, session_id in found if session_id})
         these = padded([job_id for job_id, _ in found])
-        await move(db, _CANCEL_THESE, jobs=these)
+        await apply(db, _CANCEL_THESE, jobs=these)
         for (job_id,) in (await db.exec(_ASK_THESE, params={"jobs": these})).all():
             after_commit(db, JobChanged(job_id))
     return len(found)
@@ -270,9 +270,9 @@ async def retry(db: AsyncSession, *, account: Account, job_id: UUID, budget: Bud
     """
     job = await _locked(db, owner_id=account.id, job_id=job_id)
     if job.status == JobStatus.FAILED:
-        ask = await _left(db, job) if account.is_metered else Ask(job.session_id, job.reply_audio)
-        (held,) = await balances.hold(db, budget.tariff, account, [ask], before=job.seq or EVERYTHING)
-        if await move(db, _RETRY, job=job_id, attempts=budget.attempts, held=held):
+        ask = await _left(db, job) if account.is_metered else Estimate(job.session_id, job.reply_audio)
+        (held,) = await balances.authorize(db, budget.tariff, account, [ask], before=job.seq or EVERYTHING)
+        if await apply(db, _RETRY, job=job_id, attempts=budget.attempts, held=held):
             return
         detail = "The account of its owner is disabled."
         raise Conflict(detail, code="user_disabled")
@@ -280,12 +280,12 @@ async def retry(db: AsyncSession, *, account: Account, job_id: UUID, budget: Bud
     raise Conflict(detail, code="not_failed")
 
 
-async def _left(db: AsyncSession, job: Job) -> Ask:
+async def _left(db: AsyncSession, job: Job) -> Estimate:
     """What a failed job has still to do."""
     said = select(Message.role, Message.text, Blob.duration_s).where(Message.job_id == job.id)
     rows = (await db.exec(said.join(Blob, col(Blob.id) == col(Message.blob_id), isouter=True))).all()
     texts = {role: text for role, text, _ in rows}
-    return Ask(
+    return Estimate(
         job.session_id,
         speak=job.reply_audio,
         text=texts[MessageRole.USER],
@@ -300,27 +300,27 @@ def problem(error: AppError) -> dict[str, Any]:
     return {"type": "about:blank", "title": error.title, "detail": error.detail, "code": error.code}
 
 
-async def move(db: AsyncSession, way: Move, **params: Any) -> Sequence[Row[Any]]:
+async def apply(db: AsyncSession, transition: Transition, **params: Any) -> Sequence[Row[Any]]:
     """Bring the jobs that match, and may, to a state; id, session, attempts and lost leases of those that went.
 
     What every state needs comes with it: a queued job is dispatched when it is due, and every other state but
     running frees the session for its next job.
     """
-    jobs = (await db.exec(way.statement, params=params)).all()
+    jobs = (await db.exec(transition.statement, params=params)).all()
     left: list[UUID] = []
-    metered = [job.id for job in jobs if way.to not in UNFINISHED and balances.is_metered(job)]
+    metered = [job.id for job in jobs if transition.to not in UNFINISHED and balances.is_metered(job)]
     if metered:
-        await balances.settle(db, metered)
+        await balances.capture(db, metered)
     for job in jobs:
-        after_commit(db, JobChanged(job.id, ended=way.to not in UNFINISHED))
-        if way.to is JobStatus.QUEUED:
+        after_commit(db, JobChanged(job.id, ended=transition.to not in UNFINISHED))
+        if transition.to is JobStatus.QUEUED:
             await _dispatch(db, _SEND, job=job.id)
-        if way.to is JobStatus.CANCELLED:
+        if transition.to is JobStatus.CANCELLED:
             spoken = select(_step.c.blob_id).where(_step.c.job_id == job.id, _step.c.blob_id.is_not(None))
-            await blobs.bury(db, col(Blob.id).in_(spoken))
-        if way.to not in UNFINISHED and job.session_id:
+            await blobs.mark_deleted(db, col(Blob.id).in_(spoken))
+        if transition.to not in UNFINISHED and job.session_id:
             left.append(job.session_id)
-        if way.to is not JobStatus.RUNNING and job.lost_leases >= POISON_LEASES - 1:
+        if transition.to is not JobStatus.RUNNING and job.lost_leases >= POISON_LEASES - 1:
             await _dispatch(db, _SEND_SUSPECT, job=job.id)
     if left:
         await _dispatch(db, _SEND_FIRST, sessions=padded(left))

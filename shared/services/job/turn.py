@@ -71,7 +71,7 @@ _SPOKEN = (
 _SPENT = select(func.sum(Usage.cost)).where(col(Usage.job_id) == _job_id, col(Usage.step) != bindparam("but"))
 
 
-class Said(NamedTuple):
+class EarlierMessage(NamedTuple):
     """An earlier message of the conversation."""
 
     role: MessageRole
@@ -93,7 +93,7 @@ class Turn:
     agent: Agent
     session: Session
     message: Message
-    history: Sequence[Said]
+    history: Sequence[EarlierMessage]
     voice_note: Blob | None
     reply: Message | None
     steps: dict[str, "StepDone"]
@@ -179,7 +179,7 @@ async def _turn(
         agent=agent,
         session=session,
         message=message,
-        history=[Said(*one) for one in reversed(said)],
+        history=[EarlierMessage(*one) for one in reversed(said)],
         voice_note=voice_note,
         reply=None,
         steps={},

@@ -514,7 +514,7 @@ async def long_conversation(live: Live, turns: int) -> str:
     """A session with so many turns that have ended."""
     session = await live.session(name="Long")
     first = await live.done(await live.text(session["id"], "First"))
-    async with live.stores.database.write() as db:
+    async with live.resources.database.write() as db:
         known = await db.get(Job, UUID(first["id"]))
         assert known
         assert known.session_id

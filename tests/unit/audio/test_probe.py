@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.audio.probe import Sound, probe
+from shared.audio.probe import ProbedSound, probe
 from shared.errors import AppError, Invalid, Unsupported
 from tests.unit.audio.build import FOLDER, MANIFEST, SPEECH, box, encoded, id3, picture, spread, tone, wav
 from tests.unit.audio.test_sniff import FOREIGN
@@ -71,7 +71,7 @@ def test_judges_every_sample_file(entry: dict[str, Any]) -> None:
 def test_verdict_does_not_depend_on_the_name(entry: dict[str, Any], save: Save) -> None:
     data = (FOLDER / entry["file"]).read_bytes()
 
-    def verdict(name: str) -> Sound | tuple[type, str]:
+    def verdict(name: str) -> ProbedSound | tuple[type, str]:
         try:
             return probe(save(data, name), max_s=MAX_S)
         except AppError as error:

@@ -20,7 +20,7 @@ from shared.provider_presets import ModelRef
 from shared.services import agent as agents
 from shared.services import message as messages
 from shared.services import session as sessions
-from shared.services.cost_estimate import Ask, bounds, input_tokens_for
+from shared.services.cost_estimate import Estimate, bounds, input_tokens_for
 from shared.services.job import lease as leases
 from shared.services.job import reaper
 from shared.services.job import step as steps
@@ -399,7 +399,7 @@ async def test_balances_of_many_owners_change_without_deadlock(purse: Purse) -> 
 
     async def end(batch: list[Turn]) -> None:
         used = Used(cost=Decimal("0.0001"))
-        replies = [steps.Reply(turn, "Hi.", "en", StepDone("reply", 5, "openai", "m", used=used)) for turn in batch]
+        replies = [steps.TurnReply(turn, "Hi.", "en", StepDone("reply", 5, "openai", "m", used=used)) for turn in batch]
         assert len(await purse.write(lambda db: steps.save_replies(db, replies))) == 4
 
     await asyncio.gather(*(end(batch) for batch in batches))
@@ -439,7 +439,7 @@ async def test_who_can_not_pay_waits_for_nobody(purse: Purse) -> None:
     await purse.open("0.002")  # less than a turn may cost
     session = await purse.session()
     async with purse.database.write() as db:
-        sizes = await bounds(db, TARIFF, purse.account, [Ask(session, speak=False, text="Hello")])
+        sizes = await bounds(db, TARIFF, purse.account, [Estimate(session, speak=False, text="Hello")])
     most, spare = sizes
     assert spare == Decimal("0.002")
     assert most[0] > spare

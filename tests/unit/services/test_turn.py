@@ -58,7 +58,7 @@ class Running:
 
     async def speak(self, blob: Blob, text: str = "one") -> None:
         done = StepDone("speak/1", 1, "openai", "tts", input_hash=text, used=Used(characters=3))
-        content = blobs.Content("audio/mpeg", "mp3", 1.0, 3, "0")
+        content = blobs.BlobContent("audio/mpeg", "mp3", 1.0, 3, "0")
         async with self.database.write() as db:
             await steps.save_sentence(db, self.turn, blob=blob, content=content, done=done)
 

@@ -13,7 +13,7 @@ from shared.provider_presets import preset_of
 from worker.providers.assemblyai import AssemblyAIProvider
 from worker.providers.base import Audio, ChatMessage, ChatUsage
 from worker.providers.client import Timeouts
-from worker.providers.iam import Tokens
+from worker.providers.iam import IamTokens
 from worker.providers.openai import OpenAIProvider
 from worker.providers.realtime import RealtimeProvider
 from worker.providers.watsonx import WatsonxProvider
@@ -27,7 +27,7 @@ KIB = 1 if sys.platform == "darwin" else 1_024
 async def swallow(wire: str, url: str, timeouts: Timeouts = PATIENT) -> Upstream | None:
     """How a call ends; None if well."""
     if wire == "iam":
-        tokens = Tokens("watsonx", "key", url, timeouts)
+        tokens = IamTokens("watsonx", "key", url, timeouts)
         return await _failure(tokens.token(), tokens.close())
     if wire == "watsonx":
         watsonx = WatsonxProvider("watsonx", url, "key", "project", f"{url}/identity/token", timeouts)

@@ -10,7 +10,7 @@ from tests.fakes.assemblyai import FakeAssemblyAI
 from tests.fakes.openai_script import Answer, Endpoint, Script
 from tests.worker.providers.failing import KEY, failure
 from worker.providers.assemblyai import AssemblyAIProvider
-from worker.providers.base import Audio, Limits, Transcript
+from worker.providers.base import Audio, InputLimits, Transcript
 from worker.providers.client import Timeouts
 
 SHORT = Timeouts(connect_s=0.2, first_byte_s=0.2, idle_s=0.2, total_s=20.0)
@@ -216,7 +216,7 @@ async def test_a_key_with_a_line_break_at_its_end_still_works(server: FakeAssemb
 
 
 def test_it_takes_more_than_others_do(server: FakeAssemblyAI) -> None:
-    limits, usual = AssemblyAIProvider("assemblyai", server.url, KEY, SHORT).limits, Limits()
+    limits, usual = AssemblyAIProvider("assemblyai", server.url, KEY, SHORT).limits, InputLimits()
     assert limits.extensions > usual.extensions
     assert (limits.max_s, limits.max_bytes) == (36_000.0, 2_200_000_000)
 

@@ -11,7 +11,7 @@ from tests.fakes.openai_script import Answer, Script
 from tests.fakes.watsonx import FakeWatsonx
 from tests.worker.providers.failing import KEY, babbler, failure, nobody, until
 from worker.providers.client import Timeouts
-from worker.providers.iam import Tokens
+from worker.providers.iam import IamTokens
 
 SHORT = Timeouts(connect_s=0.4, first_byte_s=0.4, idle_s=0.4, total_s=5.0)
 
@@ -43,28 +43,28 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def tokens(server: FakeWatsonx, script: Script, clock: Clock) -> AsyncIterator[Tokens]:
+async def tokens(server: FakeWatsonx, script: Script, clock: Clock) -> AsyncIterator[IamTokens]:
     assert script.count("iam") == 0
-    opened = Tokens("watsonx", KEY, server.iam_url, SHORT, clock)
+    opened = IamTokens("watsonx", KEY, server.iam_url, SHORT, clock)
     yield opened
     await opened.close()
 
 
-async def test_a_key_gets_a_token_that_is_kept(tokens: Tokens, script: Script) -> None:
+async def test_a_key_gets_a_token_that_is_kept(tokens: IamTokens, script: Script) -> None:
     first = await tokens.token()
     assert [await tokens.token() for _ in range(5)] == [first] * 5
     (asked,) = script.of("iam")
     assert asked.sha256 == hashlib.sha256(KEY.encode()).hexdigest()
 
 
-async def test_many_who_ask_at_once_get_one_token(tokens: Tokens, script: Script) -> None:
+async def test_many_who_ask_at_once_get_one_token(tokens: IamTokens, script: Script) -> None:
     script.add("iam", Answer(delay_s=0.05))
     got = await asyncio.gather(*[tokens.token() for _ in range(50)])
     assert len({token.value for token in got}) == 1
     assert script.count("iam") == 1
 
 
-async def test_one_who_gives_up_takes_nobodys_token_along(tokens: Tokens, script: Script) -> None:
+async def test_one_who_gives_up_takes_nobodys_token_along(tokens: IamTokens, script: Script) -> None:
     script.add("iam", Answer(hold=True))
     leaving, staying = asyncio.create_task(tokens.token()), asyncio.create_task(tokens.token())
     await until(lambda: script.count("iam") == 1)
@@ -76,7 +76,9 @@ async def test_one_who_gives_up_takes_nobodys_token_along(tokens: Tokens, script
     assert script.count("iam") == 1
 
 
-async def test_a_token_is_renewed_before_it_ends_and_nobody_waits(tokens: Tokens, script: Script, clock: Clock) -> None:
+async def test_a_token_is_renewed_before_it_ends_and_nobody_waits(
+    tokens: IamTokens, script: Script, clock: Clock
+) -> None:
     script.add("iam", Answer(expires_in=100), Answer(hold=True))
     old = await tokens.token()
     clock.now += 79
@@ -92,7 +94,7 @@ async def test_a_token_is_renewed_before_it_ends_and_nobody_waits(tokens: Tokens
     assert script.count("iam") == 2
 
 
-async def test_a_token_that_ended_is_not_used(tokens: Tokens, script: Script, clock: Clock) -> None:
+async def test_a_token_that_ended_is_not_used(tokens: IamTokens, script: Script, clock: Clock) -> None:
     script.add("iam", Answer(expires_in=100))
     old = await tokens.token()
     clock.now += 100
@@ -100,7 +102,7 @@ async def test_a_token_that_ended_is_not_used(tokens: Tokens, script: Script, cl
 
 
 async def test_the_old_token_is_used_while_renewal_fails_and_it_is_good(
-    tokens: Tokens, script: Script, clock: Clock
+    tokens: IamTokens, script: Script, clock: Clock
 ) -> None:
     script.add("iam", Answer(expires_in=100))
     script.always("iam", Answer(status=503))
@@ -120,7 +122,7 @@ async def test_the_old_token_is_used_while_renewal_fails_and_it_is_good(
     assert (await tokens.token()).value != old.value
 
 
-async def test_a_refused_token_is_renewed_once_however_many_met_the_refusal(tokens: Tokens, script: Script) -> None:
+async def test_a_refused_token_is_renewed_once_however_many_met_the_refusal(tokens: IamTokens, script: Script) -> None:
     old = await tokens.token()
     new = await asyncio.gather(*[tokens.renewed(old) for _ in range(5)])
     assert {token.value for token in new} == {(await tokens.token()).value} != {old.value}
@@ -153,7 +155,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize(("answer", "expected"), REFUSALS.values(), ids=REFUSALS)
 async def test_a_failure_says_whether_to_try_again_and_the_next_call_asks_anew(
-    tokens: Tokens, script: Script, answer: Answer, expected: tuple[str, bool]
+    tokens: IamTokens, script: Script, answer: Answer, expected: tuple[str, bool]
 ) -> None:
     script.add("iam", answer)
     error = await failure(tokens.token())
@@ -163,12 +165,12 @@ async def test_a_failure_says_whether_to_try_again_and_the_next_call_asks_anew(
     assert script.count("iam") == 2
 
 
-async def test_retry_after_is_passed_on(tokens: Tokens, script: Script) -> None:
+async def test_retry_after_is_passed_on(tokens: IamTokens, script: Script) -> None:
     script.add("iam", Answer(status=429, headers={"retry-after": "7"}))
     assert (await failure(tokens.token())).retry_after == 7.0
 
 
-async def test_each_who_waits_gets_a_failure_of_his_own(tokens: Tokens, script: Script) -> None:
+async def test_each_who_waits_gets_a_failure_of_his_own(tokens: IamTokens, script: Script) -> None:
     script.add("iam", Answer(status=500, delay_s=0.05))
     errors = await asyncio.gather(*[failure(tokens.token()) for _ in range(3)])
     assert len({id(error) for error in errors}) == 3
@@ -177,21 +179,21 @@ async def test_each_who_waits_gets_a_failure_of_his_own(tokens: Tokens, script: 
 
 async def test_an_iam_that_is_not_there_is_unreachable() -> None:
     with nobody() as url:
-        tokens = Tokens("watsonx", KEY, url, SHORT)
+        tokens = IamTokens("watsonx", KEY, url, SHORT)
         assert (await failure(tokens.token())).code == "upstream_unreachable"
         await tokens.close()
 
 
 async def test_an_iam_that_does_not_speak_http_is_a_failure() -> None:
     async with babbler() as url:
-        tokens = Tokens("watsonx", KEY, url, SHORT)
+        tokens = IamTokens("watsonx", KEY, url, SHORT)
         assert (await failure(tokens.token())).transient
         await tokens.close()
 
 
 async def test_closing_ends_a_fetch_that_hangs(server: FakeWatsonx, script: Script, clock: Clock) -> None:
     script.add("iam", Answer(expires_in=100), Answer(hang=True))
-    tokens = Tokens("watsonx", KEY, server.iam_url, Timeouts(), clock)
+    tokens = IamTokens("watsonx", KEY, server.iam_url, Timeouts(), clock)
     await tokens.token()
     clock.now += 90
     await tokens.token()
@@ -201,7 +203,7 @@ async def test_closing_ends_a_fetch_that_hangs(server: FakeWatsonx, script: Scri
 
 
 async def test_neither_key_nor_token_is_logged_or_shown(
-    tokens: Tokens, script: Script, caplog: pytest.LogCaptureFixture
+    tokens: IamTokens, script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
     script.add("iam", Answer(status=400))
     with caplog.at_level(logging.DEBUG):
@@ -214,5 +216,5 @@ async def test_neither_key_nor_token_is_logged_or_shown(
 @pytest.mark.parametrize(("url", "key"), [("iam.cloud.ibm.com", KEY), ("https://me:ghij@x", KEY), (None, "ghij ghij")])
 def test_a_url_or_key_that_cant_be_one_is_refused_at_once(url: str | None, key: str) -> None:
     with pytest.raises(ValueError, match="'watsonx'") as caught:
-        Tokens("watsonx", key, url or "https://iam", SHORT)
+        IamTokens("watsonx", key, url or "https://iam", SHORT)
     assert "ghij" not in str(caught.value)

@@ -19,9 +19,9 @@ from shared.services.job import view as job_view
 router = APIRouter(prefix="/admin/job", tags=["admin"], responses=PROBLEMS | PROBLEM_403)
 
 
-async def get_owner_id(job_id: UUID, stores: Deps) -> UUID:
+async def get_owner_id(job_id: UUID, resources: Deps) -> UUID:
     """Whose job it is; raises NotFound."""
-    async with stores.database.read() as db:
+    async with resources.database.read() as db:
         return await jobs.owner_of(db, job_id=job_id)
 
 
@@ -44,20 +44,20 @@ async def list_all_jobs(
 
 
 @router.get("/{job_id}")
-async def get_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps) -> AdminJobRead:
+async def get_any_job(job_id: UUID, owner_id: OwnerId, resources: Deps) -> AdminJobRead:
     """Get anybody's job."""
-    return AdminJobRead.of(await stores.jobs.get(owner_id=owner_id, job_id=job_id))
+    return AdminJobRead.of(await resources.jobs.get(owner_id=owner_id, job_id=job_id))
 
 
 @router.post("/{job_id}/cancel", responses={200: {"headers": headers.JOB}, **PROBLEM_409})
-async def cancel_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response: Response) -> AdminJobRead:
+async def cancel_any_job(job_id: UUID, owner_id: OwnerId, resources: Deps, response: Response) -> AdminJobRead:
     """Stop anybody's job, as its owner would."""
-    return AdminJobRead.of(await job.cancel(stores, owner_id=owner_id, job_id=job_id, response=response))
+    return AdminJobRead.of(await job.cancel(resources, owner_id=owner_id, job_id=job_id, response=response))
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
-async def retry_any_job(job_id: UUID, owner_id: OwnerId, stores: Deps, response: Response) -> AdminJobRead:
+async def retry_any_job(job_id: UUID, owner_id: OwnerId, resources: Deps, response: Response) -> AdminJobRead:
     """Run anybody's failed job again, as its owner would: by their balance and limits."""
-    async with stores.database.read() as db:
-        owner = await users.account(db, user_id=owner_id, settings=stores.settings)
-    return AdminJobRead.of(await job.retry(stores, account=owner, job_id=job_id, response=response))
+    async with resources.database.read() as db:
+        owner = await users.account(db, user_id=owner_id, settings=resources.settings)
+    return AdminJobRead.of(await job.retry(resources, account=owner, job_id=job_id, response=response))

@@ -11,7 +11,7 @@ from api.doors.v1.schemas.headers import CREATED
 from api.doors.v1.schemas.page import PageOf
 from api.doors.v1.schemas.problem import PROBLEM_403, PROBLEM_409, PROBLEMS
 from api.doors.v1.schemas.user import UserPatch, UserRead, UserWrite
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from shared.models import User, Username
 from shared.services import user as users
 from shared.services.job import transitions as jobs
@@ -31,11 +31,13 @@ async def list_users(
 
 
 @router.post("", status_code=201, response_model=UserRead, responses={201: {"headers": CREATED}, **PROBLEM_409})
-async def create_user(body: UserWrite, stores: Deps, response: Response) -> User:
+async def create_user(body: UserWrite, resources: Deps, response: Response) -> User:
     """Make an account, whether or not registration is open. 409 `username_taken` when there is one of that name."""
-    fields = {"balance": stores.settings.starting_balance} | body.model_dump(exclude_unset=True, exclude={"password"})
-    password_hash = await password_check.hashed(stores, body.password)
-    async with stores.database.write() as db:
+    fields = {"balance": resources.settings.starting_balance} | body.model_dump(
+        exclude_unset=True, exclude={"password"}
+    )
+    password_hash = await password_check.hashed(resources, body.password)
+    async with resources.database.write() as db:
         user = await users.create(db, password_hash=password_hash, **fields)
     response.headers["Location"] = f"/api/v1/admin/user/{user.id}"
     return user
@@ -48,7 +50,7 @@ async def get_user(user_id: UUID, db: DbRead) -> User:
 
 
 @router.patch("/{user_id}", response_model=UserRead, responses=PROBLEM_409, dependencies=[Depends(see_through)])
-async def change_user(user_id: UUID, body: UserPatch, admin_id: CurrentUser, stores: Deps) -> User:
+async def change_user(user_id: UUID, body: UserPatch, admin_id: CurrentUser, resources: Deps) -> User:
     """Change what a user may do and spend. Disabling a user or changing their password signs them out everywhere.
 
     Disabling a user also cancels their queued and running jobs, unless `"jobs": "finish"` is sent with it. After a 503
@@ -59,20 +61,20 @@ async def change_user(user_id: UUID, body: UserPatch, admin_id: CurrentUser, sto
     """
     fields = body.model_dump(exclude_unset=True, exclude={"password", "jobs"})
     if body.password:
-        fields["password_hash"] = await password_check.hashed(stores, body.password)
-    async with stores.database.write() as db:
+        fields["password_hash"] = await password_check.hashed(resources, body.password)
+    async with resources.database.write() as db:
         user = await users.change(db, user_id=user_id, fields=fields, by=admin_id)
     if body.disabled and body.jobs == "cancel":
-        await _cancel_jobs(stores, user_id)
-        async with stores.database.read() as db:
+        await _cancel_jobs(resources, user_id)
+        async with resources.database.read() as db:
             user = await users.get(db, user_id=user_id)  # less is reserved
     return user
 
 
-async def _cancel_jobs(stores: Stores, user_id: UUID) -> None:
-    async with stores.database.write() as db:
+async def _cancel_jobs(resources: Resources, user_id: UUID) -> None:
+    async with resources.database.write() as db:
         await users.await_begun(db, user_id=user_id)
     left = True
     while left:
-        async with stores.database.write() as db:
+        async with resources.database.write() as db:
             left = bool(await jobs.cancel_some(db, owner_id=user_id))

@@ -19,13 +19,13 @@ router = APIRouter(prefix="/agent", tags=["agent"], responses=PROBLEMS)
 
 @router.post("", status_code=201, response_model=AgentRead, responses={201: {"headers": CREATED}})
 async def create_agent(
-    body: AgentWrite, account: CurrentAccount, db: Db, stores: Deps, key: Once, response: Response
+    body: AgentWrite, account: CurrentAccount, db: Db, resources: Deps, key: Once, response: Response
 ) -> Agent:
     """Create an agent."""
     with once(response) as agent:
         request = keys.fingerprint("agent", body.model_dump_json())
         agent.id = await keys.new_id(db, owner_id=account.id, key=key, request=request)
-        tariff = stores.budget.tariff
+        tariff = resources.budget.tariff
         await agents.create(db, agent_id=agent.id, account=account, fields=body.model_dump(), tariff=tariff)
     response.headers["Location"] = f"/api/v1/agent/{agent.id}"
     return await agents.get(db, owner_id=account.id, agent_id=agent.id)
@@ -45,16 +45,16 @@ async def get_agent(agent_id: UUID, user_id: CurrentUser, db: DbRead) -> Agent:
 
 
 @router.put("/{agent_id}", response_model=AgentRead)
-async def replace_agent(agent_id: UUID, body: AgentWrite, account: CurrentAccount, db: Db, stores: Deps) -> Agent:
+async def replace_agent(agent_id: UUID, body: AgentWrite, account: CurrentAccount, db: Db, resources: Deps) -> Agent:
     """Replace an agent: fields left out take their defaults."""
-    fields, tariff = body.model_dump(), stores.budget.tariff
+    fields, tariff = body.model_dump(), resources.budget.tariff
     return await agents.change(db, account=account, agent_id=agent_id, fields=fields, tariff=tariff)
 
 
 @router.patch("/{agent_id}", response_model=AgentRead)
-async def change_agent(agent_id: UUID, body: AgentPatch, account: CurrentAccount, db: Db, stores: Deps) -> Agent:
+async def change_agent(agent_id: UUID, body: AgentPatch, account: CurrentAccount, db: Db, resources: Deps) -> Agent:
     """Change some fields of an agent."""
-    fields, tariff = body.model_dump(exclude_unset=True), stores.budget.tariff
+    fields, tariff = body.model_dump(exclude_unset=True), resources.budget.tariff
     return await agents.change(db, account=account, agent_id=agent_id, fields=fields, tariff=tariff)
 
 

@@ -16,9 +16,9 @@ from shared.redis.job_events import EventId
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
 
-async def get_own_job_id(job_id: UUID, user_id: CurrentUser, stores: Deps) -> UUID:
+async def get_own_job_id(job_id: UUID, user_id: CurrentUser, resources: Deps) -> UUID:
     """The id in the path, once it is known to be the asker's: later is too late for a 404."""
-    await stores.jobs.state(owner_id=user_id, job_id=job_id)
+    await resources.jobs.state(owner_id=user_id, job_id=job_id)
     return job_id
 
 
@@ -42,7 +42,7 @@ async def keep_out_of_caches(response: Response) -> None:
 async def stream_job_events(
     job_id: Annotated[UUID, Depends(get_own_job_id)],
     user_id: CurrentUser,
-    stores: Deps,
+    resources: Deps,
     after: Annotated[EventId | None, Depends(get_last_event)],
 ) -> AsyncIterator[ServerSentEvent]:
     """Follow a job to its end.
@@ -55,5 +55,5 @@ async def stream_job_events(
 
     Reconnect with `Last-Event-ID`. What was lost is told again from what is saved, after a `reset` if need be.
     """
-    async for event in follow_job(stores, owner_id=user_id, job_id=job_id, after=after):
+    async for event in follow_job(resources, owner_id=user_id, job_id=job_id, after=after):
         yield event

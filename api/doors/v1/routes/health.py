@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from api.doors.v1.deps import Deps
 from api.doors.v1.schemas.health import Health, Readiness
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from shared.errors import Unavailable
 from shared.services.worker import Fleet
 
@@ -17,21 +17,21 @@ SLOW_LOOP_MS = 500.0
 
 
 @router.get("")
-async def health(stores: Deps) -> Health:
+async def health(resources: Deps) -> Health:
     """The process answers, and says whether one has to sign in, and how large and long a voice note may be."""
-    return _health(stores)
+    return _health(resources)
 
 
 @router.get("/live")
-async def live(stores: Deps) -> Health:
+async def live(resources: Deps) -> Health:
     """The process answers; restart it when it does not."""
-    return _health(stores)
+    return _health(resources)
 
 
 @router.get("/ready", responses={503: {"model": Readiness, "description": "A submit can't be accepted."}})
-async def ready(stores: Deps, response: Response) -> Readiness:
+async def ready(resources: Deps, response: Response) -> Readiness:
     """200 while a submit can be accepted, `degraded` when something else is wrong; 503 otherwise."""
-    probes = stores.readiness
+    probes = resources.readiness
     fleet, warnings, states = await asyncio.gather(probes.fleet.answer(), probes.warnings.answer(), probes.states())
     if isinstance(fleet, Unavailable):
         states["sql"] = states["sql"] or fleet.state
@@ -42,7 +42,7 @@ async def ready(stores: Deps, response: Response) -> Readiness:
         reasons.append("no live worker")
     if oldest and oldest > OLD_QUEUE_S:
         reasons.append("the oldest queued job is old")
-    loop_lag_ms = stores.lag.worst_ms
+    loop_lag_ms = resources.lag.worst_ms
     if loop_lag_ms > SLOW_LOOP_MS:
         reasons.append("the event loop is held up")
     if not (checks["sql"] and checks["blobs"]):
@@ -59,8 +59,8 @@ async def ready(stores: Deps, response: Response) -> Readiness:
     )
 
 
-def _health(stores: Stores) -> Health:
-    settings = stores.settings
+def _health(resources: Resources) -> Health:
+    settings = resources.settings
     registration = "open" if settings.is_registration_open else "closed"
     return Health(
         version=settings.app_version,

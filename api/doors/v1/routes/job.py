@@ -14,7 +14,7 @@ from api.doors.v1.schemas.problem import PROBLEM_409, PROBLEM_416, PROBLEMS, Res
 from api.doors.v1.schemas.strict import Flag
 from api.http.ranges import Conditional, matches, serve
 from api.usecases.listen import stream_reply
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from api.usecases.wait import POLL_S, Wait, headers_of, wait_for_job
 from shared.errors import Conflict
 from shared.models import JobStatus
@@ -54,17 +54,17 @@ async def list_jobs(
 async def get_job(
     job_id: UUID,
     user_id: CurrentUser,
-    stores: Deps,
+    resources: Deps,
     wait: Wait,
     response: Response,
     if_none_match: Annotated[str | None, Header(description="ETag of the last poll.")] = None,
 ) -> JobRead | Response:
     """Poll a job; with `Prefer: wait=N` the answer is held until it has ended. A failed job is a 200 too."""
     if if_none_match and not wait:
-        state = await stores.jobs.state(owner_id=user_id, job_id=job_id)
+        state = await resources.jobs.state(owner_id=user_id, job_id=job_id)
         if matches(if_none_match, state.etag):
             return Response(status_code=304, headers=headers_of(state))
-    view = await wait_for_job(stores, owner_id=user_id, job_id=job_id, seconds=wait)
+    view = await wait_for_job(resources, owner_id=user_id, job_id=job_id, seconds=wait)
     if matches(if_none_match, view.state.etag):
         return Response(status_code=304, headers=headers_of(view.state, wait))
     response.headers.update(headers_of(view.state, wait))
@@ -72,15 +72,15 @@ async def get_job(
 
 
 @router.post("/{job_id}/cancel", responses={200: {"headers": headers.JOB}, **PROBLEM_409})
-async def cancel_job(job_id: UUID, user_id: CurrentUser, stores: Deps, response: Response) -> JobRead:
+async def cancel_job(job_id: UUID, user_id: CurrentUser, resources: Deps, response: Response) -> JobRead:
     """Stop a job: a queued one is `cancelled` at once, a running one is `cancelling` until its worker lets go."""
-    return JobRead.of(await cancel(stores, owner_id=user_id, job_id=job_id, response=response))
+    return JobRead.of(await cancel(resources, owner_id=user_id, job_id=job_id, response=response))
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
-async def retry_job(job_id: UUID, account: CurrentAccount, stores: Deps, response: Response) -> JobRead:
+async def retry_job(job_id: UUID, account: CurrentAccount, resources: Deps, response: Response) -> JobRead:
     """Run a failed job again from the step that failed; what was done is not done again."""
-    return JobRead.of(await retry(stores, account=account, job_id=job_id, response=response))
+    return JobRead.of(await retry(resources, account=account, job_id=job_id, response=response))
 
 
 @router.get(
@@ -91,7 +91,7 @@ async def retry_job(job_id: UUID, account: CurrentAccount, stores: Deps, respons
 async def get_job_audio(
     job_id: UUID,
     user_id: CurrentUser,
-    stores: Deps,
+    resources: Deps,
     conditions: Conditional,
     stream: Annotated[Flag, Query(description="Send the mp3 as it is made, from its first sentence on.")] = False,  # noqa: FBT002 - a query parameter
 ) -> Response:
@@ -102,29 +102,29 @@ async def get_job_audio(
     lone emoji, has no sound: 404 `no_audio`.
     """
     if stream:
-        return await stream_reply(stores, owner_id=user_id, job_id=job_id)
-    view = await stores.jobs.get(owner_id=user_id, job_id=job_id)
+        return await stream_reply(resources, owner_id=user_id, job_id=job_id)
+    view = await resources.jobs.get(owner_id=user_id, job_id=job_id)
     if not view.ended:
         detail = f"The reply is not ready: the job is {view.status}."
         raise Conflict(detail, code="not_ready", retry_after=POLL_S)
-    return await serve(stores.blobs, view.audio, conditions)
+    return await serve(resources.blobs, view.audio, conditions)
 
 
-async def cancel(stores: Stores, *, owner_id: UUID, job_id: UUID, response: Response) -> JobView:
+async def cancel(resources: Resources, *, owner_id: UUID, job_id: UUID, response: Response) -> JobView:
     """Cancel for whoever may: the job as it is then, told in the headers of the answer too."""
-    async with stores.database.write() as db:
+    async with resources.database.write() as db:
         await jobs.cancel(db, owner_id=owner_id, job_id=job_id)
         view = await job_view.get(db, owner_id=owner_id, job_id=job_id)
     response.headers.update(headers_of(view.state))
     return view
 
 
-async def retry(stores: Stores, *, account: Account, job_id: UUID, response: Response) -> JobView:
+async def retry(resources: Resources, *, account: Account, job_id: UUID, response: Response) -> JobView:
     """Retry for whoever may, by the rules of the job's account: the job as it is then, told in the headers too."""
-    refuse(await stores.user_limits.tokens(account))
-    async with stores.backlog.place() as place, stores.database.write() as db:
-        await place.take(db)
-        await jobs.retry(db, account=account, job_id=job_id, budget=stores.budget)
+    refuse(await resources.user_limits.tokens(account))
+    async with resources.admission.slot() as slot, resources.database.write() as db:
+        await slot.acquire(db)
+        await jobs.retry(db, account=account, job_id=job_id, budget=resources.budget)
         view = await job_view.get(db, owner_id=account.id, job_id=job_id)
     response.headers.update(headers_of(view.state))
     return view

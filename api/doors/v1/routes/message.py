@@ -15,7 +15,7 @@ from api.doors.v1.schemas.message import MessageRead, TextSubmit
 from api.doors.v1.schemas.page import PageOf
 from api.doors.v1.schemas.problem import PROBLEM_416, PROBLEMS, Responses
 from api.http.ranges import Conditional, Conditions, serve
-from api.usecases.resources import Stores
+from api.usecases.resources import Resources
 from api.usecases.upload import receive
 from api.usecases.wait import Wait, headers_of, wait_for_job
 from shared.services import blob as blobs
@@ -76,23 +76,23 @@ VOICE_FORM = {
 
 @router.post("/text", status_code=202, responses=ACCEPTED)
 async def submit_text(
-    body: TextSubmit, account: CurrentAccount, stores: Deps, wait: Wait, key: Once, response: Response
+    body: TextSubmit, account: CurrentAccount, resources: Deps, wait: Wait, key: Once, response: Response
 ) -> JobRead:
     """Say something in text. The job that answers it comes back at once."""
-    used_up = await stores.user_limits.tokens(account)
+    used_up = await resources.user_limits.tokens(account)
     if key is None:
         refuse(used_up)
-        added = await stores.submits.add(Submission(uuid7(), account, **body.model_dump()))
-        return await _accepted(stores, account.id, added.job.id, wait, response, added)
+        added = await resources.submits.add(Submission(uuid7(), account, **body.model_dump()))
+        return await _accepted(resources, account.id, added.job.id, wait, response, added)
     request = keys.fingerprint("message/text", body.model_dump_json())
     view = None
     with once(response) as job:
-        async with stores.backlog.place() as place, stores.database.write() as db:
+        async with resources.admission.slot() as slot, resources.database.write() as db:
             job.id = await keys.new_id(db, owner_id=account.id, key=key, request=request)
             refuse(used_up)
-            await place.take(db)
-            view = await messages.submit(db, Submission(job.id, account, **body.model_dump()), stores.budget)
-    return await _accepted(stores, account.id, job.id, wait, response, view)
+            await slot.acquire(db)
+            view = await messages.submit(db, Submission(job.id, account, **body.model_dump()), resources.budget)
+    return await _accepted(resources, account.id, job.id, wait, response, view)
 
 
 @router.post(
@@ -106,30 +106,30 @@ async def submit_text(
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": VOICE_FORM}}}},
 )
 async def submit_voice(
-    request: Request, account: CurrentAccount, stores: Deps, wait: Wait, key: Once, response: Response
+    request: Request, account: CurrentAccount, resources: Deps, wait: Wait, key: Once, response: Response
 ) -> Any:
     """Say something in a voice note. The job that answers it comes back at once.
 
     With `Prefer: wait=N` and `Accept: audio/mpeg` a reply that is ready in time is the mp3 itself.
     """
-    used_up = await stores.user_limits.tokens(account)
+    used_up = await resources.user_limits.tokens(account)
     if key is None:  # else it may be a replay, which is answered whatever the limits, and however much is waiting
         refuse(used_up)
-        async with stores.database.read() as db:
-            await stores.backlog.check(db)
+        async with resources.database.read() as db:
+            await resources.admission.check(db)
     view = None
     with once(response) as job:
         async with (
-            receive(request, stores, account.id) as upload,
-            stores.user_limits.audio(account, upload.content.duration_s) as too_much,
-            stores.backlog.place() as place,
-            stores.database.write() as db,
+            receive(request, resources, account.id) as upload,
+            resources.user_limits.audio(account, upload.content.duration_s) as too_much,
+            resources.admission.slot() as slot,
+            resources.database.write() as db,
         ):
             form = upload.form
             same = keys.fingerprint("message/voice", form.model_dump_json(), upload.content.sha256)
             job.id = await keys.new_id(db, owner_id=account.id, key=key, request=same)
             refuse(used_up or too_much)
-            await place.take(db)
+            await slot.acquire(db)
             said = Submission(
                 job_id=job.id,
                 account=account,
@@ -139,25 +139,25 @@ async def submit_voice(
                 language_hint=form.language,
                 reply_audio=form.reply_audio,
             )
-            view = await messages.submit(db, said, stores.budget)
+            view = await messages.submit(db, said, resources.budget)
             await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
-    accepted = await _accepted(stores, account.id, job.id, wait, response, view)
+    accepted = await _accepted(resources, account.id, job.id, wait, response, view)
     if request.headers.get("accept", "").startswith("audio/") and accepted.result and accepted.result.audio:
-        async with stores.database.read() as db:
+        async with resources.database.read() as db:
             reply = await messages.get(db, owner_id=account.id, message_id=accepted.result.message_id)  # type: ignore[arg-type]  # it has audio
-        sound = await serve(stores.blobs, reply.blob, Conditions())
+        sound = await serve(resources.blobs, reply.blob, Conditions())
         sound.headers.update({name: response.headers[name] for name in CARRIED if name in response.headers})
         return sound
     return accepted
 
 
 async def _accepted(
-    stores: Stores, user_id: UUID, job_id: UUID, wait: int, response: Response, submitted: JobView | None
+    resources: Resources, user_id: UUID, job_id: UUID, wait: int, response: Response, submitted: JobView | None
 ) -> JobRead:
     if submitted and not wait:
         view = submitted
     else:
-        view = await wait_for_job(stores, owner_id=user_id, job_id=job_id, seconds=wait)
+        view = await wait_for_job(resources, owner_id=user_id, job_id=job_id, seconds=wait)
     response.headers.update(headers_of(view.state, wait))
     response.headers["Location"] = f"/api/v1/job/{job_id}"
     response.status_code = HTTPStatus.OK if wait and view.ended else HTTPStatus.ACCEPTED
@@ -193,8 +193,8 @@ async def get_message(message_id: UUID, user_id: CurrentUser, db: DbRead) -> Mes
 
 @router.get("/{message_id}/audio", response_class=Response, responses={**AUDIO, **PROBLEM_416})
 async def get_message_audio(
-    message_id: UUID, user_id: CurrentUser, db: DbRead, stores: Deps, conditions: Conditional
+    message_id: UUID, user_id: CurrentUser, db: DbRead, resources: Deps, conditions: Conditional
 ) -> Response:
     """Fetch the sound of a message, the user's or the reply's; takes a Range."""
     view = await messages.get(db, owner_id=user_id, message_id=message_id)
-    return await serve(stores.blobs, view.blob, conditions)
+    return await serve(resources.blobs, view.blob, conditions)

@@ -15,9 +15,9 @@ router = APIRouter(prefix="/model", tags=["model"], responses=PROBLEMS)
 
 
 @router.get("")
-async def list_models(account: CurrentAccount, stores: Deps) -> PageOf[ModelRead]:
+async def list_models(account: CurrentAccount, resources: Deps) -> PageOf[ModelRead]:
     """List the models that you may name in an agent, with what they cost and when their provider ends them."""
-    tariff = stores.budget.tariff
+    tariff = resources.budget.tariff
     today = datetime.now(UTC).date()
     defaults = {kind: tariff.catalogue.current(kind, refs[0], today).id for kind, refs in tariff.defaults.items()}
     items = [

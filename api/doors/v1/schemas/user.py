@@ -35,7 +35,9 @@ EXAMPLE: JsonDict = {
 }
 
 Limit = Annotated[int, Field(ge=1, le=MOST, strict=True)]
-Named = Annotated[ModelName, AfterValidator(lambda name: str(ModelRef.parse(name)))]  # as the catalogue spells it
+ModelRefText = Annotated[
+    ModelName, AfterValidator(lambda name: str(ModelRef.parse(name)))
+]  # as the catalogue spells it
 
 
 class UserRead(BaseModel):
@@ -86,7 +88,7 @@ class UserPatch(BaseModel):
     )
     role: Annotated[UserRole | None, AfterValidator(not_null)] = None
     balance: Amount | None = Field(default=None, description="In dollars; null: no limit.")
-    allowed_models: list[Named] | None = Field(
+    allowed_models: list[ModelRefText] | None = Field(
         default=None, max_length=1_000, description="Each as `provider/model`; null: all."
     )
     requests_per_minute: Limit | None = Field(default=None, description="Null: the server's own.")

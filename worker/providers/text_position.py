@@ -12,7 +12,7 @@ _SENTENCE_ENDS = frozenset(".!?…。！？؟۔।")
 _QUOTES = frozenset("\"'“”‘’«»([{=`")
 
 
-class Place:
+class TextPosition:
     """The end of a text: in a fence, in a code span, at the start of a line, or after this or that character."""
 
     def __init__(self) -> None:

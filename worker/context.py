@@ -13,17 +13,17 @@ from uuid_utils.compat import uuid7
 from shared.audio.pool import AudioPool
 from shared.config import Settings
 from shared.redis.queue import Queue
-from shared.redis.rate_limits import Limits
+from shared.redis.rate_limits import RateLimits
 from shared.sql.database import Database
 from shared.storage import Storage
 from shared.user_limits import UserLimits
-from worker.batches import Claims, Replies
+from worker.batches import ClaimBatcher, ReplyBatcher
 from worker.providers.circuits import Circuits
 from worker.providers.registry import Models
 
 
 @dataclass(frozen=True)
-class Worker:
+class WorkerContext:
     """SQL, the queue, the blobs, the models, and the processes that work on audio."""
 
     settings: Settings
@@ -33,8 +33,8 @@ class Worker:
     audio: AudioPool
     models: Models
     id: UUID
-    claims: Claims
-    replies: Replies
+    claims: ClaimBatcher
+    replies: ReplyBatcher
     limits: UserLimits
     circuits: Circuits
     due: asyncio.Event = field(default_factory=asyncio.Event)  # wakes the reconciler: a retry's time has come
@@ -49,8 +49,8 @@ async def open_worker(
     queue: Queue,
     audio: AudioPool | None = None,
     database: Database | None = None,
-    limits: Limits | None = None,
-) -> AsyncIterator[Worker]:
+    limits: RateLimits | None = None,
+) -> AsyncIterator[WorkerContext]:
     """Open what the settings name, but for what the caller shares with others and closes itself."""
     models = Models(settings)
     own_database = database or Database(settings.embedded_database_url, queue.after_commit)
@@ -58,13 +58,15 @@ async def open_worker(
     worker_id = uuid7()
     history = settings.max_chat_history_context - 1
     fair = settings.auth == "on"  # else all jobs are one account's
-    claims = Claims(own_database, worker_id=worker_id, lease_s=settings.lease_s, history=history, fair=fair)
-    blobs, replies = Storage(settings.embedded_blob_url), Replies(own_database)
-    own_limits = limits or Limits(settings.redis_url.get_secret_value() if settings.redis_url else None)
+    claims = ClaimBatcher(own_database, worker_id=worker_id, lease_s=settings.lease_s, history=history, fair=fair)
+    blobs, replies = Storage(settings.embedded_blob_url), ReplyBatcher(own_database)
+    own_limits = limits or RateLimits(settings.redis_url.get_secret_value() if settings.redis_url else None)
     users = UserLimits(own_limits)
     circuits = Circuits(patience_s=settings.connect_timeout_s + settings.first_byte_timeout_s)
     try:
-        yield Worker(settings, own_database, queue, blobs, pool, models, worker_id, claims, replies, users, circuits)
+        yield WorkerContext(
+            settings, own_database, queue, blobs, pool, models, worker_id, claims, replies, users, circuits
+        )
     finally:
         await models.close()
         if limits is None:
