@@ -56,7 +56,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             )
         )
         worker.add_done_callback(lambda _: stopping.set())
-        await serve_api(app, resources, listener, stopping=stopping)
+        await serve_api(app, settings, listener, stopping=stopping, release=resources.events.close)
         await worker
     await queue.close()
 

@@ -40,7 +40,8 @@ async def _serve(settings: Settings) -> None:
     await stop_unless_usable(settings)
     async with open_resources(settings) as resources:
         app = create_app(settings, resources)
-        await serve(app, resources, listener, stopping=stop_on_signals())  # until now a signal ends the process at once
+        stopping = stop_on_signals()  # until now a signal ends the process at once
+        await serve(app, settings, listener, stopping=stopping, release=resources.events.close)
 
 
 if __name__ == "__main__":

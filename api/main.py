@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -138,11 +138,9 @@ async def open_resources(
             passwords=Passwords(),
             limits=limits,
             user_limits=UserLimits(limits),
-            open_requests=OpenRequests(database, events_),
             discarding=discarding,
         )
         looking = asyncio.create_task(look_again_forever(resources))
-        checking = asyncio.create_task(resources.open_requests.check_forever())
         warning = asyncio.gather(retirements.warnings(), return_exceptions=True)  # logged at the start, if SQL is there
         making = asyncio.create_task(make_first_admin(resources))
         marking = asyncio.create_task(readiness.stores["blobs"].answer())  # a new blob store gets its mark
@@ -150,7 +148,7 @@ async def open_resources(
         try:
             yield resources
         finally:
-            await end(looking, checking, warning, making, marking)
+            await end(looking, warning, making, marking)
             await readiness.close()
     finally:
         await asyncio.gather(*discarding, return_exceptions=True)
@@ -178,12 +176,14 @@ def create_app(settings: Settings, resources: Resources | None = None) -> FastAP
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if resources:
-            app.state.resources = resources
-            yield
-            return
-        async with open_resources(settings) as opened:
+        async with AsyncExitStack() as stack:
+            opened = resources
+            if opened is None:
+                opened = await stack.enter_async_context(open_resources(settings))
             app.state.resources = opened
+            app.state.open_requests = OpenRequests(opened.database, opened.events)
+            checking = asyncio.create_task(app.state.open_requests.check_forever())
+            stack.push_async_callback(end, checking)
             yield
 
     app = _App(settings, lifespan)

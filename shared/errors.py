@@ -1,4 +1,4 @@
-"""Everything Parley refuses or fails at, as typed errors; `api/errors.py` maps each kind to its HTTP status."""
+"""Everything Parley refuses or fails at, as typed errors; `api/http/problems.py` maps each kind to its HTTP status."""
 
 import errno
 from typing import Any, Self

@@ -107,7 +107,17 @@ async def live_parley(
         await queue.redis.flushdb()
     async with open_resources(settings, queue, audio) as resources:
         listener = bind(settings)
-        parts = [asyncio.create_task(serve(create_app(settings, resources), resources, listener, stopping=stopping))]
+        parts = [
+            asyncio.create_task(
+                serve(
+                    create_app(settings, resources),
+                    settings,
+                    listener,
+                    stopping=stopping,
+                    release=resources.events.close,
+                )
+            )
+        ]
         if work:
             work_on = serve_worker(
                 settings,

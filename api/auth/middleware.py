@@ -46,7 +46,7 @@ class AuthMiddleware:
             scope.setdefault("state", {})["account"] = account
             if account.login_id or account.key_id:
                 credential = Credential(account.id, account.login_id, account.key_id, needed)
-                await resources.open_requests.run(self.app, scope, receive, send, credential)
+                await scope["app"].state.open_requests.run(self.app, scope, receive, send, credential)
                 return
         await self.app(scope, receive, send)
 

@@ -3,14 +3,13 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
 
 from api.http.protocol import WireProtocol
-from api.usecases.resources import Resources
 from shared.config import Settings
 
 GRACE_S = 5
@@ -48,9 +47,15 @@ def _hint(error: OSError | UnicodeError) -> str:
     return "Set HOST to an address of this machine."
 
 
-async def serve(app: FastAPI, resources: Resources, listener: socket.socket, *, stopping: asyncio.Event) -> None:
-    """Serve until `stopping` is set, then let open requests end."""
-    settings = resources.settings
+async def serve(
+    app: FastAPI,
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    stopping: asyncio.Event,
+    release: Callable[[], Awaitable[None]],
+) -> None:
+    """Serve until `stopping` is set, `release` the clients that wait, then let open requests end."""
     config = uvicorn.Config(
         app,
         http=WireProtocol,
@@ -67,7 +72,7 @@ async def serve(app: FastAPI, resources: Resources, listener: socket.socket, *, 
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-    await resources.events.close()
+    await release()
     server.should_exit = True
     stop.cancel()
     await serving

@@ -1,12 +1,9 @@
-"""Following a job (`GET /job/{id}/events`): what SQL says and what its attempt tells, as one list of events."""
+"""Following a job: what SQL says and what its attempt tells, as one list of events."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from fastapi.sse import ServerSentEvent
-
-from api.doors.v1.schemas.job import JobRead
 from api.usecases.resources import Resources
 from api.usecases.wait import look_soon
 from shared.errors import NotFound, Unavailable
@@ -15,9 +12,20 @@ from shared.redis.wakes import EventBuffer
 from shared.services.job.view import JobView
 
 
+class FollowedEvent(NamedTuple):
+    """What a follower is told: `data` is the job in `status` and `end`, else a dict as `JobEvent` has it.
+
+    `transcript` has `text` and `language`.
+    """
+
+    id: EventId
+    name: str
+    data: JobView | dict[str, Any]
+
+
 async def follow_job(
     resources: Resources, *, owner_id: UUID, job_id: UUID, after: EventId | None
-) -> AsyncGenerator[ServerSentEvent]:
+) -> AsyncGenerator[FollowedEvent]:
     """Yield a job's events from now, or from behind the event `after`, to its end, its deletion, or our shutdown."""
     async with resources.events.follow(job_id) as (waiter, feed):
         told = _Cursor(feed, after)
@@ -55,28 +63,26 @@ class _Cursor:
         self._in_doubt = False  # what the client has is not known here
         self._resume(after)
 
-    def since(self, view: JobView | None) -> list[ServerSentEvent]:
+    def since(self, view: JobView | None) -> list[FollowedEvent]:
         """All that is new, of the job if it was looked at, and of what its attempt tells."""
         if view is None:
             return self.news()
         return [*self.job(view), *self.news(), *self.rest(view)]
 
-    def job(self, view: JobView) -> list[ServerSentEvent]:
+    def job(self, view: JobView) -> list[FollowedEvent]:
         """The job, when it has changed and not ended; and what the voice note said, once."""
         events = []
-        body = JobRead.of(view)
         self._last = max(self._last, EventId(view.job.attempt, 0))
-        if body.result and body.result.transcript is not None and not self._heard:
+        if view.transcript is not None and not self._heard:
             self._heard = True
-            heard = {"text": body.result.transcript, "language": body.result.language}
-            events.append(self._event("transcript", heard))
-        shown = (body.status, body.stage, body.attempt, body.queue_position)
+            events.append(self._event("transcript", {"text": view.transcript, "language": view.language}))
+        shown = (view.status, view.job.stage, view.job.attempt, view.queue_position)
         if shown != self._shown and not view.ended:
             self._shown = shown
-            events.append(self._event("status", body))
+            events.append(self._event("status", view))
         return events
 
-    def news(self) -> list[ServerSentEvent]:
+    def news(self) -> list[FollowedEvent]:
         """What the attempt has told since."""
         events = []
         for event_id, name, data in self._feed.events[self._place :]:
@@ -95,7 +101,7 @@ class _Cursor:
             events.append(self._event(name, data))
         return events
 
-    def rest(self, view: JobView) -> list[ServerSentEvent]:
+    def rest(self, view: JobView) -> list[FollowedEvent]:
         """What SQL knows of the reply and was not told; and the end."""
         events = []
         text = (view.reply and view.reply.text) or ""
@@ -109,7 +115,7 @@ class _Cursor:
                 events.append(self._event("delta", {"offset": len(self._said), "text": text[len(self._said) :]}))
                 self._said = text
         if view.ended:
-            events.append(self._event("end", JobRead.of(view)))
+            events.append(self._event("end", view))
         return events
 
     def _resume(self, after: EventId | None) -> None:
@@ -130,10 +136,10 @@ class _Cursor:
             if name == "delta":
                 self._said += data["text"]
 
-    def _reset(self, event_id: EventId) -> ServerSentEvent:
+    def _reset(self, event_id: EventId) -> FollowedEvent:
         self._said, self._in_doubt = "", False
         self._last = max(self._last, event_id)
         return self._event("reset", {})
 
-    def _event(self, name: str, data: Any) -> ServerSentEvent:
-        return ServerSentEvent(event=name, id=str(self._last), data=data)
+    def _event(self, name: str, data: Any) -> FollowedEvent:
+        return FollowedEvent(self._last, name, data)

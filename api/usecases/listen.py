@@ -1,59 +1,40 @@
-"""The spoken reply while it is being made (`GET /job/{id}/audio?stream=1`), sentence after sentence."""
+"""Listening to a reply while it is being made, sentence after sentence."""
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
-import structlog
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
-
-from api.http.abort import truncate
 from api.usecases.resources import Resources
 from api.usecases.wait import POLL_S, watch_job
 from shared.audio import mp3
-from shared.errors import AppError, Conflict, NotFound
+from shared.errors import Conflict, NotFound
 from shared.services.job import turn as turns
 from shared.services.job.view import JobView
 
 FIRST_SOUND_S = 60.0
 AHEAD = 32  # sentences that are looked for at once
 
-log = structlog.get_logger(__name__)
-
 
 class StreamBrokenError(Exception):
-    """What was sent is not how the reply begins any more: the connection is cut, never ended as if it were whole."""
+    """What was sent is not how the reply begins any more: never end the answer as if it were whole."""
 
 
-async def stream_reply(resources: Resources, *, owner_id: UUID, job_id: UUID) -> StreamingResponse:
-    """Answer with the first sentence once it is spoken; Conflict (not_ready) after a minute, NotFound without sound."""
+async def listen(resources: Resources, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[bytes]:
+    """Yield the spoken reply, sentence by sentence as it is made.
+
+    Raises Conflict (not_ready) when nothing is spoken within a minute, NotFound without sound, and StreamBrokenError
+    or Unavailable when what was yielded can't be continued.
+    """
     sound = _sound(resources, owner_id=owner_id, job_id=job_id)
     try:
         async with asyncio.timeout(FIRST_SOUND_S):
             first = await anext(sound)
     except TimeoutError:
         raise _not_ready() from None
-
-    async def chunks() -> AsyncIterator[bytes]:
-        yield first
-        async for chunk in sound:
-            yield chunk
-
-    headers = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff", "Accept-Ranges": "none"}
-    return _Unfinished(chunks(), headers=headers, media_type="audio/mpeg")
-
-
-class _Unfinished(StreamingResponse):
-    """A body that may break off, without its end."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except (StreamBrokenError, AppError) as error:
-            log.warning("sound.broken_off", error=type(error).__name__)
-            await truncate(scope, receive)
+    yield first
+    async for chunk in sound:
+        yield chunk
 
 
 async def _sound(resources: Resources, *, owner_id: UUID, job_id: UUID) -> AsyncGenerator[bytes]:

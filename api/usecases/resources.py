@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 
-from api.auth.open_requests import OpenRequests
 from api.usecases.admission import Admission
 from api.usecases.batching import JobReader, Submits, Uploads
 from api.usecases.model_retirement import Retirements
@@ -45,5 +44,4 @@ class Resources:
     passwords: Passwords
     limits: RateLimits
     user_limits: UserLimits
-    open_requests: OpenRequests
     discarding: set["asyncio.Task[None]"]  # uploads whose answer did not wait for it

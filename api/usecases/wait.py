@@ -1,39 +1,22 @@
-"""Waiting for a job (RFC 7240 `Prefer: wait`): no database connection is held meanwhile, and nothing is cancelled."""
+"""Waiting for a job: no database connection is held meanwhile, and nothing is cancelled."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, Header
 
 from api.usecases.resources import Resources
 from shared.errors import Unavailable
 from shared.services.job import view as job_view
-from shared.services.job.view import JobState, JobView
+from shared.services.job.view import JobView
 
 log = structlog.get_logger(__name__)
 
-MAX_WAIT_S = 60
 LOOK_AGAIN_S = 5.0  # Redis only wakes: what a worker could not tell is found in SQL
 AWAY_S = 2.0  # how often SQL is asked while nobody can be told anything, or SQL does not answer
 POLL_S = 1
-
-
-async def get_wait(
-    prefer: Annotated[
-        str | None, Header(description="`wait=N`: hold the answer up to N ≤ 60 seconds.", examples=["wait=30"])
-    ] = None,
-) -> int:
-    """Seconds to wait, from `Prefer`; 0 when it asks for none."""
-    found = re.search(r"(?:^|[,;\s])wait\s*=\s*(\"?)(\d{1,9})\1\s*(?:$|[,;])", prefer or "", re.IGNORECASE | re.ASCII)
-    return min(int(found[2]), MAX_WAIT_S) if found else 0
-
-
-Wait = Annotated[int, Depends(get_wait)]
 
 
 async def wait_for_job(resources: Resources, *, owner_id: UUID, job_id: UUID, seconds: float) -> JobView:
@@ -110,13 +93,3 @@ async def look_again_forever(resources: Resources) -> None:
         else:
             for job_id in watched:
                 resources.events.wake(job_id, ended=job_id in ended)
-
-
-def headers_of(state: JobState, wait: int = 0) -> dict[str, str]:
-    """The headers that every answer with a job carries, or that says that it has not changed."""
-    headers = {"ETag": state.etag, "Cache-Control": "private, no-cache"}
-    if not state.ended:
-        headers["Retry-After"] = str(POLL_S)
-    if wait:
-        headers["Preference-Applied"] = f"wait={wait}"
-    return headers

@@ -23,7 +23,7 @@ from shared.sql.functions import octets
 
 CHARACTERS_PER_TOKEN = 5  # of a reply, at most, for what it costs to speak it
 MESSAGE_TOKENS = 8  # that a chat model adds around each message
-INSTRUCTION_BYTES = 500  # of what is written around the prompts, in `worker/turn/context.py`
+INSTRUCTION_BYTES = 500  # of what is written around the prompts, in `worker/turn/prompt.py`
 UNKNOWN_BYTES = 4_000  # of a message that has still to be written when a turn is submitted
 HEARD_BYTES_PER_S = 60  # of a transcript
 SPARE = 1.05  # what is measured of sound may differ by a little

@@ -44,7 +44,7 @@ def test_signals_are_handled_before_anything_else_is_imported(main: str) -> None
         node for node in ast.parse((ROOT / main).read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
     ]
     assert ast.unparse(imports[0]) == "import shared.start_signals"
-    heard = (ROOT / "shared/start_signals.py").read_text()
+    heard = (ROOT / "shared/process/start_signals.py").read_text()
     assert {line.split()[1] for line in heard.splitlines() if line.startswith(("import", "from"))} <= {
         "os", "signal", "sys", "types",
     }  # fmt: skip

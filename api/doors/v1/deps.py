@@ -1,12 +1,13 @@
 """What routes ask for, as `Annotated` aliases."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api.auth.open_requests import OpenRequests
 from api.doors.v1.schemas.strict import Whole
 from api.usecases.resources import Resources
 from shared.errors import Forbidden
@@ -60,9 +61,9 @@ async def get_page(
     return PageRequest(cursor, limit)
 
 
-async def see_through(resources: Annotated[Resources, Depends(get_resources)]) -> None:
+async def see_through(request: Request) -> None:
     """Answer this request even if it ends the credential that it came with."""
-    resources.open_requests.see_through()
+    cast("OpenRequests", request.app.state.open_requests).see_through()
 
 
 Deps = Annotated[Resources, Depends(get_resources)]
@@ -72,3 +73,6 @@ CurrentUser = Annotated[UUID, Depends(get_user_id)]
 Db = Annotated[AsyncSession, Depends(get_db, scope="function")]
 DbRead = Annotated[AsyncSession, Depends(get_db_read, scope="function")]
 Page = Annotated[PageRequest, Depends(get_page)]
+IncludeSteps = Annotated[
+    Literal["steps"] | None, Query(description="`steps`: show each job's steps and their number, too.")
+]

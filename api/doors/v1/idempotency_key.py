@@ -28,7 +28,7 @@ async def get_key(
     return idempotency_key
 
 
-Once = Annotated[str | None, Depends(get_key)]
+IdempotencyKey = Annotated[str | None, Depends(get_key)]
 
 
 class Created:
@@ -38,7 +38,7 @@ class Created:
 
 
 @contextmanager
-def once(response: Response) -> Iterator[Created]:
+def replayed(response: Response) -> Iterator[Created]:
     """Run a block that sets and creates `id`; when its key has done so before, that is `id`, and a header says so."""
     created = Created()
     try:

@@ -15,6 +15,7 @@ from shared.models import (
     Job,
     JobStatus,
     Message,
+    MessageKind,
     MessageRole,
     NewJob,
     NewMessage,
@@ -134,6 +135,17 @@ class JobView:
     def ended(self) -> bool:
         """Whether nothing will change any more."""
         return self.state.ended
+
+    @property
+    def transcript(self) -> str | None:
+        """What the voice note said, once that is known; None for a text message."""
+        return self.message.text if self.message and self.job.kind == MessageKind.VOICE else None
+
+    @property
+    def language(self) -> str | None:
+        """The reply's language, or before there is one the user's."""
+        said = self.reply or self.message
+        return said.language if said else None
 
 
 async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> JobView:

@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from api.doors.v1.deps import CurrentAccount, CurrentUser, Db, DbRead, Deps, Page
-from api.doors.v1.idempotency_key import Once, once
+from api.doors.v1.idempotency_key import IdempotencyKey, replayed
 from api.doors.v1.schemas.agent import AgentPatch, AgentRead, AgentWrite
 from api.doors.v1.schemas.headers import CREATED
 from api.doors.v1.schemas.page import PageOf
@@ -19,10 +19,10 @@ router = APIRouter(prefix="/agent", tags=["agent"], responses=PROBLEMS)
 
 @router.post("", status_code=201, response_model=AgentRead, responses={201: {"headers": CREATED}})
 async def create_agent(
-    body: AgentWrite, account: CurrentAccount, db: Db, resources: Deps, key: Once, response: Response
+    body: AgentWrite, account: CurrentAccount, db: Db, resources: Deps, key: IdempotencyKey, response: Response
 ) -> Agent:
     """Create an agent."""
-    with once(response) as agent:
+    with replayed(response) as agent:
         request = keys.fingerprint("agent", body.model_dump_json())
         agent.id = await keys.new_id(db, owner_id=account.id, key=key, request=request)
         tariff = resources.budget.tariff

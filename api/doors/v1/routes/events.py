@@ -9,9 +9,11 @@ from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.doors.v1.deps import CurrentUser, Deps
+from api.doors.v1.schemas.job import JobRead
 from api.doors.v1.schemas.problem import PROBLEMS
 from api.usecases.follow import follow_job
 from shared.redis.job_events import EventId
+from shared.services.job.view import JobView
 
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
@@ -56,4 +58,5 @@ async def stream_job_events(
     Reconnect with `Last-Event-ID`. What was lost is told again from what is saved, after a `reset` if need be.
     """
     async for event in follow_job(resources, owner_id=user_id, job_id=job_id, after=after):
-        yield event
+        data = JobRead.of(event.data) if isinstance(event.data, JobView) else event.data
+        yield ServerSentEvent(event=event.name, id=str(event.id), data=data)

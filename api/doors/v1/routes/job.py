@@ -1,33 +1,30 @@
 """Jobs: polling, waiting, cancelling, and fetching what came out."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
-from api.doors.v1.deps import CurrentAccount, CurrentUser, DbRead, Deps, Page
-from api.doors.v1.routes.message import AUDIO
+from api.doors.v1 import streamed_sound
+from api.doors.v1.deps import CurrentAccount, CurrentUser, DbRead, Deps, IncludeSteps, Page
+from api.doors.v1.prefer import Wait, headers_of
 from api.doors.v1.schemas import headers
 from api.doors.v1.schemas.job import JobRead
 from api.doors.v1.schemas.page import PageOf
 from api.doors.v1.schemas.problem import PROBLEM_409, PROBLEM_416, PROBLEMS, Responses
+from api.doors.v1.schemas.sound import AUDIO
 from api.doors.v1.schemas.strict import Flag
 from api.http.ranges import Conditional, matches, serve
-from api.usecases.listen import stream_reply
-from api.usecases.resources import Resources
-from api.usecases.wait import POLL_S, Wait, headers_of, wait_for_job
+from api.usecases import jobs
+from api.usecases.listen import listen
+from api.usecases.wait import POLL_S, wait_for_job
 from shared.errors import Conflict
 from shared.models import JobStatus
-from shared.services.job import transitions as jobs
 from shared.services.job import view as job_view
-from shared.services.job.view import JobView
-from shared.services.user import Account
-from shared.user_limits import refuse
 
 router = APIRouter(prefix="/job", tags=["job"], responses=PROBLEMS)
 
 
-Include = Annotated[Literal["steps"] | None, Query(description="`steps`: show each job's steps and their number, too.")]
 POLLED: Responses = {
     200: {"headers": headers.JOB},
     304: {"description": "Nothing has changed.", "headers": headers.JOB},
@@ -41,7 +38,7 @@ async def list_jobs(
     page: Page,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     session_id: Annotated[UUID | None, Query(description="Only jobs of this session.")] = None,
-    include: Include = None,
+    include: IncludeSteps = None,
 ) -> PageOf[JobRead]:
     """List your jobs, newest first; without their steps, unless `include=steps`."""
     views, next_cursor = await job_view.list_(
@@ -74,13 +71,17 @@ async def get_job(
 @router.post("/{job_id}/cancel", responses={200: {"headers": headers.JOB}, **PROBLEM_409})
 async def cancel_job(job_id: UUID, user_id: CurrentUser, resources: Deps, response: Response) -> JobRead:
     """Stop a job: a queued one is `cancelled` at once, a running one is `cancelling` until its worker lets go."""
-    return JobRead.of(await cancel(resources, owner_id=user_id, job_id=job_id, response=response))
+    view = await jobs.cancel(resources, owner_id=user_id, job_id=job_id)
+    response.headers.update(headers_of(view.state))
+    return JobRead.of(view)
 
 
 @router.post("/{job_id}/retry", status_code=202, responses={202: {"headers": headers.JOB}, **PROBLEM_409})
 async def retry_job(job_id: UUID, account: CurrentAccount, resources: Deps, response: Response) -> JobRead:
     """Run a failed job again from the step that failed; what was done is not done again."""
-    return JobRead.of(await retry(resources, account=account, job_id=job_id, response=response))
+    view = await jobs.retry(resources, account=account, job_id=job_id)
+    response.headers.update(headers_of(view.state))
+    return JobRead.of(view)
 
 
 @router.get(
@@ -102,29 +103,9 @@ async def get_job_audio(
     lone emoji, has no sound: 404 `no_audio`.
     """
     if stream:
-        return await stream_reply(resources, owner_id=user_id, job_id=job_id)
+        return await streamed_sound.stream(listen(resources, owner_id=user_id, job_id=job_id))
     view = await resources.jobs.get(owner_id=user_id, job_id=job_id)
     if not view.ended:
         detail = f"The reply is not ready: the job is {view.status}."
         raise Conflict(detail, code="not_ready", retry_after=POLL_S)
     return await serve(resources.blobs, view.audio, conditions)
-
-
-async def cancel(resources: Resources, *, owner_id: UUID, job_id: UUID, response: Response) -> JobView:
-    """Cancel for whoever may: the job as it is then, told in the headers of the answer too."""
-    async with resources.database.write() as db:
-        await jobs.cancel(db, owner_id=owner_id, job_id=job_id)
-        view = await job_view.get(db, owner_id=owner_id, job_id=job_id)
-    response.headers.update(headers_of(view.state))
-    return view
-
-
-async def retry(resources: Resources, *, account: Account, job_id: UUID, response: Response) -> JobView:
-    """Retry for whoever may, by the rules of the job's account: the job as it is then, told in the headers too."""
-    refuse(await resources.user_limits.tokens(account))
-    async with resources.admission.slot() as slot, resources.database.write() as db:
-        await slot.acquire(db)
-        await jobs.retry(db, account=account, job_id=job_id, budget=resources.budget)
-        view = await job_view.get(db, owner_id=account.id, job_id=job_id)
-    response.headers.update(headers_of(view.state))
-    return view

@@ -8,22 +8,24 @@ from fastapi import APIRouter, Query, Request, Response
 from uuid_utils.compat import uuid7
 
 from api.doors.v1.deps import CurrentAccount, CurrentUser, DbRead, Deps, Page
-from api.doors.v1.idempotency_key import Once, once
+from api.doors.v1.idempotency_key import IdempotencyKey, replayed
+from api.doors.v1.prefer import Wait, headers_of
 from api.doors.v1.schemas import headers
 from api.doors.v1.schemas.job import JobRead
 from api.doors.v1.schemas.message import MessageRead, TextSubmit
 from api.doors.v1.schemas.page import PageOf
 from api.doors.v1.schemas.problem import PROBLEM_416, PROBLEMS, Responses
+from api.doors.v1.schemas.sound import AUDIO, BINARY
+from api.doors.v1.voice_form import receive
 from api.http.ranges import Conditional, Conditions, serve
+from api.usecases import submit
 from api.usecases.resources import Resources
-from api.usecases.upload import receive
-from api.usecases.wait import Wait, headers_of, wait_for_job
-from shared.services import blob as blobs
+from api.usecases.submit import Once
+from api.usecases.wait import wait_for_job
 from shared.services import idempotency as keys
 from shared.services import message as messages
 from shared.services.job.view import JobView
 from shared.services.message import Submission
-from shared.user_limits import refuse
 
 router = APIRouter(prefix="/message", tags=["message"], responses=PROBLEMS)
 
@@ -43,13 +45,6 @@ ACCEPTED: Responses = {
     },
 }
 CARRIED = ("location", "preference-applied", "idempotent-replayed")  # also when the answer is the sound itself
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-SOUND = {"audio/*": BINARY, "video/*": BINARY}  # a voice note may come in a container of films
-AUDIO: Responses = {
-    200: {"description": "The whole file.", "content": SOUND, "headers": headers.SOUND},
-    206: {"description": "The range.", "content": SOUND, "headers": headers.PART},
-    304: {"description": "The file is the one you have.", "headers": headers.SOUND},
-}
 VOICE_FORM = {
     "type": "object",
     "required": ["session_id", "file"],
@@ -76,22 +71,14 @@ VOICE_FORM = {
 
 @router.post("/text", status_code=202, responses=ACCEPTED)
 async def submit_text(
-    body: TextSubmit, account: CurrentAccount, resources: Deps, wait: Wait, key: Once, response: Response
+    body: TextSubmit, account: CurrentAccount, resources: Deps, wait: Wait, key: IdempotencyKey, response: Response
 ) -> JobRead:
     """Say something in text. The job that answers it comes back at once."""
-    used_up = await resources.user_limits.tokens(account)
-    if key is None:
-        refuse(used_up)
-        added = await resources.submits.add(Submission(uuid7(), account, **body.model_dump()))
-        return await _accepted(resources, account.id, added.job.id, wait, response, added)
-    request = keys.fingerprint("message/text", body.model_dump_json())
+    once = Once(key, keys.fingerprint("message/text", body.model_dump_json()))
     view = None
-    with once(response) as job:
-        async with resources.admission.slot() as slot, resources.database.write() as db:
-            job.id = await keys.new_id(db, owner_id=account.id, key=key, request=request)
-            refuse(used_up)
-            await slot.acquire(db)
-            view = await messages.submit(db, Submission(job.id, account, **body.model_dump()), resources.budget)
+    with replayed(response) as job:
+        view = await submit.submit_text(resources, account, once, **body.model_dump())
+        job.id = view.job.id
     return await _accepted(resources, account.id, job.id, wait, response, view)
 
 
@@ -106,41 +93,28 @@ async def submit_text(
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": VOICE_FORM}}}},
 )
 async def submit_voice(
-    request: Request, account: CurrentAccount, resources: Deps, wait: Wait, key: Once, response: Response
+    request: Request, account: CurrentAccount, resources: Deps, wait: Wait, key: IdempotencyKey, response: Response
 ) -> Any:
     """Say something in a voice note. The job that answers it comes back at once.
 
     With `Prefer: wait=N` and `Accept: audio/mpeg` a reply that is ready in time is the mp3 itself.
     """
-    used_up = await resources.user_limits.tokens(account)
-    if key is None:  # else it may be a replay, which is answered whatever the limits, and however much is waiting
-        refuse(used_up)
-        async with resources.database.read() as db:
-            await resources.admission.check(db)
+    used_up = await submit.check_voice(resources, account, key)
     view = None
-    with once(response) as job:
-        async with (
-            receive(request, resources, account.id) as upload,
-            resources.user_limits.audio(account, upload.content.duration_s) as too_much,
-            resources.admission.slot() as slot,
-            resources.database.write() as db,
-        ):
-            form = upload.form
-            same = keys.fingerprint("message/voice", form.model_dump_json(), upload.content.sha256)
-            job.id = await keys.new_id(db, owner_id=account.id, key=key, request=same)
-            refuse(used_up or too_much)
-            await slot.acquire(db)
+    with replayed(response) as job:
+        async with receive(request, resources, account.id) as (form, blob, content):
             said = Submission(
-                job_id=job.id,
+                job_id=uuid7(),
                 account=account,
                 session_id=form.session_id,
-                blob_id=upload.blob.id,
-                audio_s=upload.content.duration_s,
+                blob_id=blob.id,
+                audio_s=content.duration_s,
                 language_hint=form.language,
                 reply_audio=form.reply_audio,
             )
-            view = await messages.submit(db, said, resources.budget)
-            await blobs.ready(db, blob_id=upload.blob.id, session_id=form.session_id, content=upload.content)
+            once = Once(key, keys.fingerprint("message/voice", form.model_dump_json(), content.sha256))
+            view = await submit.submit_voice(resources, said, once, blob, content, used_up)
+            job.id = view.job.id
     accepted = await _accepted(resources, account.id, job.id, wait, response, view)
     if request.headers.get("accept", "").startswith("audio/") and accepted.result and accepted.result.audio:
         async with resources.database.read() as db:

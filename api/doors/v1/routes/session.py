@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from api.doors.v1.deps import CurrentUser, Db, DbRead, Page
-from api.doors.v1.idempotency_key import Once, once
+from api.doors.v1.idempotency_key import IdempotencyKey, replayed
 from api.doors.v1.schemas.headers import CREATED
 from api.doors.v1.schemas.page import PageOf
 from api.doors.v1.schemas.problem import PROBLEMS
@@ -18,9 +18,11 @@ router = APIRouter(prefix="/session", tags=["session"], responses=PROBLEMS)
 
 
 @router.post("", status_code=201, response_model=SessionRead, responses={201: {"headers": CREATED}})
-async def create_session(body: SessionWrite, user_id: CurrentUser, db: Db, key: Once, response: Response) -> Session:
+async def create_session(
+    body: SessionWrite, user_id: CurrentUser, db: Db, key: IdempotencyKey, response: Response
+) -> Session:
     """Open a conversation with an agent."""
-    with once(response) as session:
+    with replayed(response) as session:
         request = keys.fingerprint("session", body.model_dump_json())
         session.id = await keys.new_id(db, owner_id=user_id, key=key, request=request)
         await sessions.create(db, session_id=session.id, owner_id=user_id, fields=body.model_dump())

@@ -212,16 +212,14 @@ def _facts(view: JobView) -> dict[str, Any]:
 
 
 def _words(view: JobView) -> dict[str, Any] | None:
-    voice = view.job.kind == MessageKind.VOICE
-    transcript = view.message.text if view.message and voice else None
-    if view.reply is None and transcript is None:
+    reply = view.reply
+    if reply is None and view.transcript is None:
         return None
-    heard = view.message.language if view.message else None
     return {
-        "message_id": view.reply.id if view.reply else None,
-        "text": view.reply.text if view.reply else None,
-        "language": view.reply.language if view.reply else heard,
-        "transcript": transcript,
-        "finish_reason": view.reply.finish_reason if view.reply else None,
-        "reasoning": view.reply.reasoning if view.reply else None,
+        "message_id": reply.id if reply else None,
+        "text": reply.text if reply else None,
+        "language": view.language,
+        "transcript": view.transcript,
+        "finish_reason": reply.finish_reason if reply else None,
+        "reasoning": reply.reasoning if reply else None,
     }
