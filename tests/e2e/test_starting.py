@@ -43,7 +43,7 @@ def test_signals_are_handled_before_anything_else_is_imported(main: str) -> None
     imports = [
         node for node in ast.parse((ROOT / main).read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    assert ast.unparse(imports[0]) == "import shared.start_signals"
+    assert ast.unparse(imports[0]) == "import shared.process.start_signals"
     heard = (ROOT / "shared/process/start_signals.py").read_text()
     assert {line.split()[1] for line in heard.splitlines() if line.startswith(("import", "from"))} <= {
         "os", "signal", "sys", "types",
@@ -67,8 +67,8 @@ def test_a_signal_ends_what_is_only_starting(
 def test_nohup_keeps_a_process_when_the_terminal_goes(tmp_path: Path) -> None:
     ignore = (
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "import asyncio, shared.start_signals\n"
-        "from shared.signals import stop_on_signals\n"
+        "import asyncio, shared.process.start_signals\n"
+        "from shared.process.stop_signals import stop_on_signals\n"
         "async def main():\n"
         "    stopping = stop_on_signals()\n"
         "    signal.raise_signal(signal.SIGHUP)\n"
