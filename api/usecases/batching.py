@@ -1,12 +1,12 @@
 """What many clients ask for in the same moment: one query for all of them, or one transaction."""
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.usecases.admission import Admission
 from shared.batcher import Batcher
@@ -15,7 +15,7 @@ from shared.services import blob as blobs
 from shared.services import message as messages
 from shared.services.job import view as job_view
 from shared.services.job.transitions import Budget, missing
-from shared.services.job.view import JobState, JobView
+from shared.services.job.view import JobState, JobView, Owned
 from shared.services.message import Submission
 from shared.sql.database import Database
 
@@ -39,16 +39,10 @@ class JobReader:
         return await self._states.load((owner_id, job_id))
 
     async def _read(
-        self, read: Callable[..., Awaitable[dict[UUID, V]]], asked: list[tuple[UUID, UUID]]
+        self, read: Callable[[AsyncSession, Sequence[Owned]], Awaitable[dict[Owned, V]]], asked: list[Owned]
     ) -> list[V | Exception]:
-        owned: defaultdict[UUID, set[UUID]] = defaultdict(set)
-        for owner_id, job_id in asked:
-            owned[owner_id].add(job_id)
-        there: dict[tuple[UUID, UUID], V] = {}
         async with self._database.read() as db:
-            for owner_id, job_ids in owned.items():
-                found = await read(db, owner_id=owner_id, job_ids=list(job_ids))
-                there |= {(owner_id, job_id): one for job_id, one in found.items()}
+            there = await read(db, list(dict.fromkeys(asked)))
         return [there.get(one) or missing() for one in asked]
 
 

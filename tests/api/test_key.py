@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlmodel import col, select, update
 
-from api.auth.middleware import OPEN_PATHS
+from api.auth.public import is_public
 from api.main import create_app
 from shared.config import Settings
 from shared.models import ApiKey, User, UserRole
@@ -21,7 +21,7 @@ ROUTES = [
     (method.upper(), path)
     for path, methods in create_app(Settings(_env_file=None)).openapi()["paths"].items()
     for method in methods
-    if path.startswith(API) and path not in OPEN_PATHS
+    if not is_public(path)
 ]
 
 

@@ -283,7 +283,7 @@ async def test_a_text_turn_is_three_transactions_however_much_was_said_before(
         for _ in range(25):
             await live.done(await live.text(old))
         assert len(await live.conversation(old)) == 50
-        submit, claim, reply = (4, 1), (3, 1), (8, 1)
+        submit, claim, reply = (4, 1), (2, 1), (8, 1)
         assert await transactions(live, new) == [submit, claim, reply]
         assert await transactions(live, old) == [submit, claim, reply]
     assert len(fake.script.of("chat")[-1].messages) == settings.max_chat_history_context + 1

@@ -179,8 +179,8 @@ class Flows:
         async with self._database.read() as db:
             for many in (1, 16):
                 some = [number(FINISHED - n) for n in range(many)]
-                await job_view.get_many(db, **OWNER, job_ids=some)
-                await job_view.states(db, **OWNER, job_ids=some)
+                await job_view.get_many(db, [(OWNER["owner_id"], one) for one in some])
+                await job_view.states(db, [(OWNER["owner_id"], one) for one in some])
             await jobs.get(db, **OWNER, job_id=number(4_000))
             await turns.spoken(db, job_id=number(4_000), numbers=range(1, 33))
             await messages.get(db, **OWNER, message_id=number(4_000))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Integer, String, Uuid, bindparam, exists, func, or_
+from sqlalchemy import select as sql_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -23,29 +24,41 @@ from shared.models import (
     User,
     table,
 )
+from shared.models.message import MAX_TEXT_CHARS
 from shared.money import ZERO
 from shared.services.job.lease import Claim, LeaseLostError
 from shared.services.page import padded
+from shared.sql.functions import json_rows
 
 SPEAK = "speak/"  # before the number of a sentence, the name of its step
 
 _message, _step = table(Message), table(Step)
-_job_id, _session_id = bindparam("job", type_=Uuid()), bindparam("session", type_=Uuid())
+_job_id = bindparam("job", type_=Uuid())
+_earlier = _message.alias()
+_history = (
+    sql_select(_earlier.c.seq, _earlier.c.role, func.substr(_earlier.c.text, 1, MAX_TEXT_CHARS).label("text"))
+    .where(_earlier.c.session_id == _message.c.session_id, _earlier.c.seq < _message.c.seq, _earlier.c.text != "")
+    .order_by(_earlier.c.seq.desc())
+    .limit(bindparam("most", type_=Integer()))
+    .correlate(_message)
+    .subquery()
+)
 _TURNS = (
-    select(Job, Session, Agent, Message, Blob, User.allowed_models)  # type: ignore[call-overload]  # typed for four at most
+    select(  # type: ignore[call-overload]  # typed for four at most
+        Job,
+        Session,
+        Agent,
+        Message,
+        Blob,
+        User.allowed_models,
+        sql_select(json_rows(*_history.c)).correlate(_message).scalar_subquery(),
+    )
     .join(Session, col(Session.id) == col(Job.session_id))
     .join(Agent, col(Agent.id) == col(Session.agent_id))
     .join(Message, (col(Message.job_id) == col(Job.id)) & (col(Message.role) == MessageRole.USER))
     .join(Blob, col(Blob.id) == col(Message.blob_id), isouter=True)
     .join(User, col(User.id) == col(Job.owner_id))
     .where(col(Job.id).in_(bindparam("jobs", type_=Uuid(), expanding=True)))
-)
-_EARLIER = (
-    select(_message.c.role, _message.c.text)
-    .where(_message.c.session_id == _session_id, _message.c.seq < bindparam("before", type_=Integer()))
-    .where(_message.c.text != "")
-    .order_by(_message.c.seq.desc())
-    .limit(bindparam("most", type_=Integer()))
 )
 _REPLY = select(Message).where(col(Message.job_id) == _job_id, col(Message.role) == MessageRole.ASSISTANT)
 _blob = table(Blob)
@@ -152,11 +165,12 @@ async def load(db: AsyncSession, claim: Claim, *, history: int) -> Turn:
 
 async def load_many(db: AsyncSession, claims: Sequence[Claim], *, history: int) -> list[Turn]:
     """`load` many; LeaseLostError when one of them was deleted."""
-    rows = (await db.exec(_TURNS, params={"jobs": padded([claim.job_id for claim in claims])})).all()
+    params = {"jobs": padded([claim.job_id for claim in claims]), "most": history}
+    rows = (await db.exec(_TURNS, params=params)).all()
     if len(rows) < len(claims):
         raise LeaseLostError
     known = {claim.job_id: claim for claim in claims}
-    return [await _turn(db, known[row[0].id], *row, history=history) for row in rows]
+    return [await _turn(db, known[row[0].id], *row) for row in rows]
 
 
 async def _turn(
@@ -168,18 +182,15 @@ async def _turn(
     message: Message,
     voice_note: Blob | None,
     allowed_models: list[str] | None,
-    *,
-    history: int,
+    history: list[tuple[int, str, str]],
 ) -> Turn:
-    before = {"session": session.id, "before": message.seq, "most": history}
-    said = (await db.exec(_EARLIER, params=before)).all()
     turn = Turn(
         claim=claim,
         job=job,
         agent=agent,
         session=session,
         message=message,
-        history=[EarlierMessage(*one) for one in reversed(said)],
+        history=[EarlierMessage(MessageRole(role), text) for _, role, text in sorted(history)],
         voice_note=voice_note,
         reply=None,
         steps={},

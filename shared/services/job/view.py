@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Uuid, bindparam, func, or_
+from sqlalchemy import select as sql_select
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -71,9 +72,12 @@ _VIEWS = _BRIEF.add_columns(_step_count, _steps)
 _owned = _job.c.owner_id == bindparam("owner", type_=Uuid())
 _this = _job.c.id == bindparam("job", type_=Uuid())
 _these = _job.c.id.in_(bindparam("jobs", type_=Uuid(), expanding=True))
-_ONE, _MANY = _VIEWS.where(_owned, _this), _VIEWS.where(_owned, _these)
-_STATES = select(_job.c.id, _job.c.version, _position, _job.c.status).where(_owned, _these)
+_ONE, _MANY = _VIEWS.where(_owned, _this), _VIEWS.where(_these)
+_STATES = sql_select(_job.c.owner_id, _job.c.id, _job.c.version, _position, _job.c.status).where(_these)
 _UNFINISHED = select(_job.c.id).where(_these, is_unfinished(_job.c.status))
+
+Owned = tuple[UUID, UUID]
+"""An owner's id, and the id of a job that is read for them."""
 
 
 class JobState(NamedTuple):
@@ -150,25 +154,28 @@ class JobView:
 
 async def get(db: AsyncSession, *, owner_id: UUID, job_id: UUID) -> JobView:
     """One job as this transaction leaves it, or NotFound."""
-    views = await get_many(db, owner_id=owner_id, job_ids=[job_id])
+    views = await get_many(db, [(owner_id, job_id)])
     if not views:
         raise missing()
-    return views[job_id]
+    return views[owner_id, job_id]
 
 
-async def get_many(db: AsyncSession, *, owner_id: UUID, job_ids: Sequence[UUID]) -> dict[UUID, JobView]:
-    """Those of the jobs that there are."""
-    if len(job_ids) == 1:
-        rows = await db.exec(_ONE, params={"job": job_ids[0], "owner": owner_id})
+async def get_many(db: AsyncSession, asked: Sequence[Owned]) -> dict[Owned, JobView]:
+    """Those of the jobs that there are, each for its own owner only."""
+    if len(asked) == 1:
+        ((owner_id, job_id),) = asked
+        rows = await db.exec(_ONE, params={"job": job_id, "owner": owner_id})
     else:
-        rows = await db.exec(_MANY, params={"jobs": padded(job_ids), "owner": owner_id})
-    return {row[0].id: _view(*row) for row in rows.all()}
+        rows = await db.exec(_MANY, params={"jobs": padded([job_id for _, job_id in asked])})
+    wanted = set(asked)
+    return {owned: _view(*row) for row in rows.all() if (owned := (row[0].owner_id, row[0].id)) in wanted}
 
 
-async def states(db: AsyncSession, *, owner_id: UUID, job_ids: Sequence[UUID]) -> dict[UUID, JobState]:
+async def states(db: AsyncSession, asked: Sequence[Owned]) -> dict[Owned, JobState]:
     """`get_many`, of each no more than its state."""
-    rows = await db.exec(_STATES, params={"jobs": padded(job_ids), "owner": owner_id})
-    return {job_id: JobState(*state) for job_id, *state in rows.all()}
+    rows = await db.exec(_STATES, params={"jobs": padded([job_id for _, job_id in asked])})  # type: ignore[call-overload]  # no model
+    found = {(owner_id, job_id): JobState(*state) for owner_id, job_id, *state in rows.all()}
+    return {owned: found[owned] for owned in asked if owned in found}
 
 
 async def ended(db: AsyncSession, job_ids: Sequence[UUID]) -> set[UUID]:

@@ -6,7 +6,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select, update
 
 from shared.errors import Unavailable
 from shared.models import LOCAL_USER_ID, Blob, BlobPurpose, BlobStatus, Message, Session, Step, Usage
@@ -19,6 +19,7 @@ from shared.services.job.lease import Claim, LeaseLostError
 from shared.services.job.turn import StepDone, Used
 from shared.sql.database import Database
 from tests.factories import make_job, make_session
+from tests.statements import recorded
 
 
 async def test_a_turn_knows_what_was_said_before_it(database_url: str) -> None:
@@ -34,6 +35,26 @@ async def test_a_turn_knows_what_was_said_before_it(database_url: str) -> None:
         await sessions.delete(db, owner_id=LOCAL_USER_ID, session_id=session.id)
         with pytest.raises(LeaseLostError):
             await turns.load(db, claim, history=20)
+    await database.close()
+
+
+async def test_many_turns_are_read_in_one_statement_each_with_its_own_past(database_url: str) -> None:
+    database = Database(database_url)
+    async with database.write() as db:
+        claims = []
+        for earlier in range(4):
+            session = await make_session(db)
+            for _ in range(earlier + 1):
+                job = await make_job(db, session)
+            claims.append(Claim(job.id, session.id, uuid4(), attempt=1, attempts_left=4))
+        texts = update(Message).where(col(Message.seq) == 3)
+        await db.exec(texts.values(text='"Zwölf", \\ said he\n\u200f'))
+        with recorded() as visits:
+            read = await turns.load_many(db, claims, history=2)
+        assert len(visits.sent) == 1
+        past = {turn.claim.job_id: [said.text for said in turn.history] for turn in read}
+        new = '"Zwölf", \\ said he\n\u200f'
+        assert [past[claim.job_id] for claim in claims] == [[], ["Hello"], ["Hello", new], [new, "Hello"]]
     await database.close()
 
 
