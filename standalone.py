@@ -12,7 +12,8 @@ from alembic.config import Config
 
 from api.http.server import bind
 from api.http.server import serve as serve_api
-from api.main import create_app, open_resources
+from api.main import create_app
+from api.opening import open_resources
 from shared.config import Settings, get_settings
 from shared.process.logging import setup_logging
 from shared.process.run import run

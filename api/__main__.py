@@ -8,7 +8,8 @@ import sys
 
 from api.auth import commands
 from api.http.server import bind, serve
-from api.main import create_app, open_resources
+from api.main import create_app
+from api.opening import open_resources
 from shared.config import Settings, get_settings
 from shared.process.logging import setup_logging
 from shared.process.run import run

@@ -11,7 +11,8 @@ import httpx
 
 from api.auth import jwt
 from api.http.server import bind, serve
-from api.main import create_app, open_resources
+from api.main import create_app
+from api.opening import open_resources
 from api.usecases.resources import Resources
 from shared.audio.pool import AudioPool
 from shared.config import Settings

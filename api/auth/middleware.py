@@ -3,73 +3,53 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.auth import jwt
-from api.auth.open_requests import Credential, check_scopes
+from api.auth.authenticate import authenticate
+from api.auth.open_requests import POLICY_VIOLATION, Credential, check_scopes
+from api.auth.public import V1, is_public
 from api.http.problems import from_error
 from api.usecases.resources import Resources
 from shared import models
-from shared.errors import AppError, Unauthorized
-from shared.services import api_key as keys
-from shared.services import login as logins
-from shared.services.user import LOCAL, Account
+from shared.errors import AppError
 
-PREFIX = "/api/v1"
-ADMIN = f"{PREFIX}/admin"
-OPEN_PATHS = frozenset(
-    f"{PREFIX}/{path}"
-    for path in ("docs", "redoc", "openapi.json", "auth/register", "auth/login", "auth/token", "auth/refresh")
-)
+ADMIN = f"{V1}/admin"
 
 
 class AuthMiddleware:
-    """Puts the `account` into the request's state for every path under `/api/v1/`, or answers 401 or 403.
+    """Puts the `account` into the state of every request and WebSocket, or refuses it: 401, 403, or 429.
 
-    Its requests are counted here: 429 beyond its limit. Those with a credential are watched until they have ended.
-
-    With `AUTH=off` whoever sends neither a token nor a key is the built-in local user, who may do everything.
+    What `public.is_public` says needs none. Requests are counted here. Those with a credential are watched until they
+    have ended.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(f"{PREFIX}/") and scope["path"] not in OPEN_PATHS:
-            resources: Resources = scope["app"].state.resources
-            needed = _needed(scope["method"], scope["path"])
-            try:
-                account = await _account(scope)
-                await resources.user_limits.request(account)
-                check_scopes(needed, account.scopes)
-            except AppError as error:
-                await from_error(error, scope["path"])(scope, receive, send)
-                return
-            scope.setdefault("state", {})["account"] = account
-            if account.login_id or account.key_id:
-                credential = Credential(account.id, account.login_id, account.key_id, needed)
-                await scope["app"].state.open_requests.run(self.app, scope, receive, send, credential)
-                return
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and is_public(scope["path"])):
+            await self.app(scope, receive, send)
+            return
+        resources: Resources = scope["app"].state.resources
+        needed = _needed(scope.get("method", "POST"), scope["path"])
+        try:
+            account = await authenticate(resources, _credential(Headers(scope=scope)))
+            await resources.user_limits.request(account)
+            check_scopes(needed, account.scopes)
+        except AppError as error:
+            await _refuse(error, scope, receive, send)
+            return
+        scope.setdefault("state", {})["account"] = account
+        if account.login_id or account.key_id:
+            credential = Credential(account.id, account.login_id, account.key_id, needed)
+            await scope["app"].state.open_requests.run(self.app, scope, receive, send, credential)
+            return
         await self.app(scope, receive, send)
 
 
-async def _account(scope: Scope) -> Account:
-    resources: Resources = scope["app"].state.resources
-    credential = _credential(Headers(scope=scope))
-    if not credential and resources.settings.auth == "off":
-        return LOCAL
-    if not credential:
-        detail = "Send an access token or an API key: Authorization: Bearer …"
-        raise Unauthorized(detail)
-    if credential.startswith(keys.PREFIX):
-        async with resources.database.read() as db:
-            account = await keys.account(db, key=credential, settings=resources.settings)
-    else:
-        claims = jwt.read(resources.settings, credential, jwt.ACCESS)
-        owner_id, login_id = claims.user_id, claims.login_id
-        async with resources.database.read() as db:
-            account = await logins.account(db, owner_id=owner_id, login_id=login_id, settings=resources.settings)
-    if account is None:
-        raise jwt.bad_token()
-    return account
+async def _refuse(error: AppError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.title})
+        return
+    await from_error(error, scope["path"])(scope, receive, send)
 
 
 def _credential(headers: Headers) -> str:

@@ -25,6 +25,7 @@ from shared.sql.functions import off_the_loop
 
 CHECK_S = 2.0
 SHORT_S = 0.5  # most requests have ended by themselves by then, so that nothing is asked about them
+POLICY_VIOLATION = 1008  # RFC 6455
 LAST_S = 1.0  # how long a client may take to read the end of its event stream
 
 log = structlog.get_logger(__name__)
@@ -160,6 +161,8 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         """Pass it on."""
+        if message["type"] == "websocket.accept":
+            self.begun = True
         if message["type"] == "http.response.start":
             self.begun = True
             self._is_event_stream = any(
@@ -170,6 +173,9 @@ class _Answer:
 
     async def end(self, error: AppError, scope: Scope, receive: Receive) -> None:
         """Answer with the error; if something else was begun, end an event stream and break off anything else."""
+        if scope["type"] == "websocket":
+            await self._send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.title})
+            return
         if not self.begun:
             await from_error(error, scope["path"])(scope, receive, self._send)
             return

@@ -150,8 +150,8 @@ async def test_a_page_can_read_errors_and_what_their_headers_say(with_a_page: ht
         assert "Origin" in answer.headers["vary"]
 
     await refused(401, "GET", f"{API}/agent")
-    await refused(404, "GET", "/nowhere")
-    await refused(413, "POST", "/nowhere", b"x" * (MAX_BODY + 1))
+    await refused(404, "GET", "/static/nowhere")
+    await refused(413, "POST", "/login", b"x" * (MAX_BODY + 1))
     await refused(431, "GET", "/health", Cookie="x" * 40_000)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.auth.middleware import OPEN_PATHS
+from api.auth.public import PATHS
 from api.doors.v1.schemas.auth import NewUser
 from api.main import create_app
 from shared.config import Settings
@@ -127,7 +127,7 @@ def test_everything_after_the_sign_in_sends_its_token_or_says_so() -> None:
     assert [entry["name"] for entry in sign_in["item"]] == ["Register", "Sign in", "Who am I?"]
     assert all(_has_no_token(entry) for entry in alive["item"])
     without = {entry["request"]["url"]["raw"] for folder in others for entry in folder["item"] if _has_no_token(entry)}
-    signing_in = {f"{{{{base_url}}}}{path}" for path in ["/login", *OPEN_PATHS]}
+    signing_in = {f"{{{{base_url}}}}{path}" for path in PATHS}
     assert without - signing_in == {"{{base_url}}/api/v1/auth/me"}
 
 
